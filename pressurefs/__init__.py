@@ -1,0 +1,23 @@
+"""pressurefs: memory pressure as a file.  The map of the house.
+
+    source -> window -> engine -> signaller -> the application's eventfd
+                          ^
+    write(2) -> filesystem -> registrar -> registry
+
+Rooms, the lowest first; imports point downwards only:
+
+    levels, window, tunables      the arithmetic: pages in, a level out
+    protocol                      bytes in, a request out, or the errno that refuses it
+    registry, engine              who listens, and who must hear a verdict
+    exits, mounts, caller         exit codes; what /proc says about mounts and about the process that writes
+    signaller, native.c           takes an eventfd, signals it, notices its last close
+    exchange                      all of the above behind the one lock
+    registrar, refusals           the checks that a registration passes; the log of those that fail
+    trace, sources, recorder      where samples come from, and the format they are recorded in
+    cgroups                       the tree that the mount stands for
+    tree, debug, control          what the mount contains
+    filesystem                    the adapter to FUSE
+    daemon                        threads, start and stop
+    client                        what an application does to be told
+    cli                           the command
+"""

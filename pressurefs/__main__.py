@@ -1,0 +1,7 @@
+"""``python -m pressurefs``."""
+
+import sys
+
+from pressurefs.cli import main
+
+sys.exit(main())

@@ -1,0 +1,197 @@
+/*
+ * The system calls that Python does not have: take a descriptor of another
+ * process, watch an eventfd without holding it, signal it without owning it.
+ *
+ * Some facts about an eventfd and an io_uring
+ *
+ * IORING_REGISTER_EVENTFD makes a ring hold the eventfd's context: the counter
+ * and its wait queue, not the open file.  A completion on the ring adds one to
+ * the counter by the path that the kernel itself uses (eventfd_signal): it
+ * never blocks, and a full counter saturates at 2^64-1, which pollers see as
+ * POLLERR.  The last close of the eventfd is a real last close, whatever rings
+ * there are; a signal after that adds to a counter that nobody can read.
+ *
+ * The kernel signals once for a system call, not once for a completion: five
+ * NOPs in one io_uring_enter add one.  So a signal is one NOP, one enter.
+ *
+ * It signals only when a completion was posted.  The completion queue has two
+ * places here, and a full one posts to an overflow list instead: the queue is
+ * emptied after each NOP.
+ *
+ * A ring allocates its first requests when it is first used.  Under the memory
+ * pressure that we report, that allocation would wait for reclaim; so a ring is
+ * used once before the eventfd is tied to it, and signals recycle that request.
+ *
+ * An epoll set holds no reference on what it watches.  Its row, shown in
+ * /proc/self/fdinfo/<epoll fd>, goes at the file's last close, whoever held it.
+ * Rows are told apart by (open file, descriptor number): see signaller.py.
+ */
+
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <linux/io_uring.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* PIDFD_THREAD, Linux 6.9: the same bit as O_EXCL; headers of Debian 12 are older. */
+#define PFS_PIDFD_THREAD O_EXCL
+
+struct pfs_ring {
+	int fd;
+	uint32_t entries_mask;
+	uint32_t *sq_tail;
+	uint32_t *sq_array;
+	uint32_t *cq_head;
+	uint32_t *cq_tail;
+	struct io_uring_sqe *sqes;
+	void *rings_map;
+	size_t rings_size;
+	size_t sqes_size;
+	uint64_t signals_sent;
+};
+
+/* A pidfd of a thread that need not lead its process: its own descriptor table
+ * counts.  EINVAL on kernels before 6.9. */
+static int pfs_pidfd_open_thread(int tid)
+{
+	return (int)syscall(SYS_pidfd_open, tid, PFS_PIDFD_THREAD);
+}
+
+static int pfs_pidfd_getfd(int pidfd, int target_fd)
+{
+	return (int)syscall(SYS_pidfd_getfd, pidfd, target_fd, 0);
+}
+
+/* No events are asked for: the row itself is the message. */
+static int pfs_epoll_add(int epoll_fd, int event_fd, uint64_t token)
+{
+	struct epoll_event row = { .events = 0, .data = { .u64 = token } };
+
+	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, event_fd, &row);
+}
+
+static int pfs_ring_map(struct pfs_ring *ring, const struct io_uring_params *params)
+{
+	size_t sq_size = params->sq_off.array + params->sq_entries * sizeof(uint32_t);
+	size_t cq_size = params->cq_off.cqes + params->cq_entries * sizeof(struct io_uring_cqe);
+	char *base;
+
+	/* One mapping holds both queues since 5.4. */
+	if (!(params->features & IORING_FEAT_SINGLE_MMAP)) {
+		errno = ENOSYS;
+		return -1;
+	}
+	ring->rings_size = sq_size > cq_size ? sq_size : cq_size;
+	ring->rings_map = mmap(NULL, ring->rings_size, PROT_READ | PROT_WRITE,
+			       MAP_SHARED | MAP_POPULATE, ring->fd, IORING_OFF_SQ_RING);
+	if (ring->rings_map == MAP_FAILED)
+		return -1;
+	ring->sqes_size = params->sq_entries * sizeof(struct io_uring_sqe);
+	ring->sqes = mmap(NULL, ring->sqes_size, PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_POPULATE, ring->fd, IORING_OFF_SQES);
+	if (ring->sqes == MAP_FAILED)
+		return -1;
+
+	base = ring->rings_map;
+	ring->sq_tail = (uint32_t *)(void *)(base + params->sq_off.tail);
+	ring->sq_array = (uint32_t *)(void *)(base + params->sq_off.array);
+	ring->cq_head = (uint32_t *)(void *)(base + params->cq_off.head);
+	ring->cq_tail = (uint32_t *)(void *)(base + params->cq_off.tail);
+	ring->entries_mask = params->sq_entries - 1;
+	return 0;
+}
+
+/* One NOP, submitted and reaped.  Nothing here waits: a NOP completes within
+ * io_uring_enter, and no completion is waited for. */
+static int pfs_ring_nop(struct pfs_ring *ring)
+{
+	uint32_t tail = *ring->sq_tail;
+	uint32_t slot = tail & ring->entries_mask;
+	long submitted;
+
+	memset(&ring->sqes[slot], 0, sizeof(ring->sqes[slot]));
+	ring->sqes[slot].opcode = IORING_OP_NOP;
+	ring->sqes[slot].fd = -1;
+	ring->sq_array[slot] = slot;
+	__atomic_store_n(ring->sq_tail, tail + 1, __ATOMIC_RELEASE);
+
+	do {
+		submitted = syscall(SYS_io_uring_enter, ring->fd, 1, 0, 0, NULL, 0);
+	} while (submitted < 0 && errno == EINTR);
+	__atomic_store_n(ring->cq_head, __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE),
+			 __ATOMIC_RELEASE);
+	if (submitted == 1)
+		return 0;
+	/* Not taken: the entry must not be submitted with the next signal. */
+	__atomic_store_n(ring->sq_tail, tail, __ATOMIC_RELEASE);
+	if (submitted == 0)
+		errno = EAGAIN;
+	return -1;
+}
+
+static void pfs_ring_close(struct pfs_ring *ring)
+{
+	int saved = errno;
+
+	if (ring->sqes != MAP_FAILED)
+		munmap(ring->sqes, ring->sqes_size);
+	if (ring->rings_map != MAP_FAILED)
+		munmap(ring->rings_map, ring->rings_size);
+	if (ring->fd >= 0)
+		close(ring->fd);
+	free(ring);
+	errno = saved;
+}
+
+static struct pfs_ring *pfs_ring_open(int event_fd)
+{
+	struct io_uring_params params;
+	struct pfs_ring *ring = calloc(1, sizeof(*ring));
+
+	if (!ring)
+		return NULL;
+	memset(&params, 0, sizeof(params));
+	ring->rings_map = MAP_FAILED;
+	ring->sqes = MAP_FAILED;
+	ring->fd = (int)syscall(SYS_io_uring_setup, 1, &params);
+	if (ring->fd < 0 || pfs_ring_map(ring, &params) < 0 || pfs_ring_nop(ring) < 0 ||
+	    syscall(SYS_io_uring_register, ring->fd, IORING_REGISTER_EVENTFD, &event_fd, 1) < 0) {
+		pfs_ring_close(ring);
+		return NULL;
+	}
+	return ring;
+}
+
+static int pfs_ring_signal(struct pfs_ring *ring)
+{
+	if (pfs_ring_nop(ring) < 0)
+		return -1;
+	ring->signals_sent++;
+	return 0;
+}
+
+/* Signal every ring, whatever happens to one of them; the number signalled. */
+static size_t pfs_ring_signal_all(struct pfs_ring **rings, size_t count)
+{
+	size_t signalled = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (pfs_ring_signal(rings[i]) == 0)
+			signalled++;
+	return signalled;
+}
+
+static uint64_t pfs_ring_signals_sent(const struct pfs_ring *ring)
+{
+	return ring->signals_sent;
+}

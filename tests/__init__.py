@@ -1,0 +1,1 @@
+"""Tests, by lane: unit, mount, shell, machine."""

@@ -1,0 +1,63 @@
+"""The decision: a sample comes in, the registrations that must hear of it come out.
+
+Pure: no clock, no descriptors, no threads.  Not locked: the daemon's lock guards it together with
+the registry and the tunables.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+
+from pressurefs.levels import Level
+from pressurefs.protocol import Mode
+from pressurefs.registry import Registration, Registry
+from pressurefs.tunables import Tunables
+from pressurefs.window import Sample, Verdict, Window
+
+MACHINE = "/"  # the top directory: the kernel's root cgroup
+HISTORY_WINDOWS = 4096
+
+
+class Engine:
+    """One window for each cgroup that has begun one, the last verdicts, and the rule of who hears one."""
+
+    def __init__(self, registry: Registry, tunables: Tunables) -> None:
+        self._registry = registry
+        self._tunables = tunables
+        self._windows: dict[str, Window] = {}
+        self.history: deque[Verdict] = deque(maxlen=HISTORY_WINDOWS)
+
+    def feed(self, sample: Sample) -> list[Registration]:
+        """Add a sample to its cgroup's window; return who must be signalled, often nobody."""
+        window = self._windows.setdefault(sample.cgroup, Window())
+        verdict = window.add(sample, self._tunables.thresholds)
+        if verdict is None:
+            return []
+        # It is empty now, and cgroups come and go.
+        del self._windows[sample.cgroup]
+        return self.judge(verdict)
+
+    def judge(self, verdict: Verdict) -> list[Registration]:
+        """Record a verdict and return who must be signalled.
+
+        The walk upwards is the kernel's vmpressure_work_fn(): the cgroup itself hears in every
+        mode; its ancestors do not hear as ``local``, and as ``default`` only while nobody below
+        them was signalled.
+        """
+        self.history.append(verdict)
+        heard: list[Registration] = []
+        modes: tuple[Mode, ...] = (Mode.DEFAULT, Mode.HIERARCHY, Mode.LOCAL)
+        for cgroup in _upwards(verdict.cgroup):
+            for mode in modes:
+                for level in Level:
+                    if level <= verdict.level:
+                        heard += self._registry.at(cgroup, level, mode)
+            modes = (Mode.HIERARCHY,) if heard else (Mode.DEFAULT, Mode.HIERARCHY)
+        return heard
+
+
+def _upwards(cgroup: str) -> Iterator[str]:
+    """Yield a cgroup's path and those of its ancestors, the machine last."""
+    while cgroup != MACHINE:
+        yield cgroup
+        cgroup = cgroup.rpartition("/")[0] or MACHINE
+    yield MACHINE

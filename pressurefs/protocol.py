@@ -1,0 +1,160 @@
+"""The grammar of a registration: bytes that were written become a request.
+
+Rules for this file: bytes in, values or ``Refusal`` out; no descriptor is looked at.  The kernel's
+cgroup v1 reads a line in two steps, with the descriptors examined between them, and which error a
+doubly wrong line gets depends on that order.  So there are two functions here, ``parse_request``
+and ``parse_wish``.
+"""
+
+import errno
+import os
+import re
+from enum import Enum
+from typing import NamedTuple
+
+from pressurefs.levels import PRIORITY_MAX, Level
+
+LINE_BYTES_MAX = 4096  # a longer write is refused whole, as by kernfs, which buffers one page
+
+# The kernel's strstrip() goes by its ctype table, where Latin-1's no-break space is a space.
+_BLANKS = b" \t\n\v\f\r\xa0"
+
+
+class Refusal(OSError):
+    """What write(2) answers: an errno, and the reason in words for the log."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(number, os.strerror(number))
+        self.number = number
+        self.reason = reason
+
+
+class Mode(Enum):
+    """Whether an event of a descendant is heard, as in cgroup v1."""
+
+    DEFAULT = "default"  # unless a cgroup between here and there heard it already
+    HIERARCHY = "hierarchy"  # always
+    LOCAL = "local"  # never
+
+
+class Request(NamedTuple):
+    """The first step: descriptor numbers of the writer, and the rest of the line, not yet read."""
+
+    event_fd: int
+    control_fd: int | None
+    wish: bytes
+
+
+class Wish(NamedTuple):
+    """The second step: what to be told.  ``mode`` is None where the line gave none."""
+
+    level: Level
+    mode: Mode | None
+
+
+#   line     = event_fd SP [ control_fd SP ] wish           SP is exactly one space
+#   line     = event_fd SP control_fd                       well-formed; its empty wish is refused later
+#   wish     = level [ "," mode [ "," anything ] ]
+#   level    = "low" | "medium" | "oom" | "critical"        critical is cgroup v1's name of oom
+#   mode     = "default" | "hierarchy" | "local"
+#
+# A number is decimal digits and no sign, taken modulo 2^32 like the kernel's unsigned int.  A wish
+# begins with no digit, so the second number, where there is one, is a descriptor.
+_LINE = re.compile(rb"([0-9]+) (?:([0-9]+)(?: (.*))?|([^0-9].*))", re.DOTALL)
+
+_LEVELS = {
+    b"low": Level.LOW,
+    b"medium": Level.MEDIUM,
+    b"oom": Level.OOM,
+    b"critical": Level.OOM,
+}
+_MODES = {mode.value.encode(): mode for mode in Mode}
+
+
+def parse_request(written: bytes) -> Request:
+    """Read the descriptors of a line; refuse with E2BIG or EINVAL.
+
+    The line ends at the first NUL; blanks around it do not count.
+    """
+    match = _LINE.fullmatch(parse_word(written))
+    if match is None:
+        raise Refusal(errno.EINVAL, "the line is not '<event_fd> [<control_fd>] <level>[,<mode>]'")
+    event_fd, control_fd, wish_after_control, wish = match.groups()
+    if control_fd is None:
+        return Request(_descriptor_number(event_fd), None, wish)
+    return Request(_descriptor_number(event_fd), _descriptor_number(control_fd), wish_after_control or b"")
+
+
+def parse_wish(wish: bytes) -> Wish:
+    """Read level and mode; refuse with EINVAL."""
+    level_word, comma, rest = wish.partition(b",")
+    mode_word = rest.partition(b",")[0]
+    level = _LEVELS.get(level_word)
+    if level is None:
+        raise Refusal(errno.EINVAL, "the level is not low, medium or oom")
+    if not comma:
+        return Wish(level, None)
+    mode = _MODES.get(mode_word)
+    if mode is None:
+        raise Refusal(errno.EINVAL, "the mode is not default, hierarchy or local")
+    return Wish(level, mode)
+
+
+class Injection(NamedTuple):
+    """What a test puts in place of the kernel: a level at once, or pages for the window."""
+
+    cgroup: str
+    level: Level | None
+    scanned: int
+    reclaimed: int
+    priority: int | None
+
+
+#   injection = ( level | scanned SP reclaimed [ SP priority ] ) [ SP "/" cgroup ]
+_INJECTION = re.compile(rb"(?:([a-z]+)|([0-9]+) ([0-9]+)(?: ([0-9]+))?)(?: (/[^\n]*))?")
+_PAGES_MAX = 2**63 - 1
+
+
+def parse_injection(written: bytes) -> Injection:
+    """Read what is written to ``inject``; refuse with EINVAL."""
+    match = _INJECTION.fullmatch(parse_word(written))
+    if match is None:
+        raise Refusal(
+            errno.EINVAL, "not '<level> [/cgroup]' nor '<scanned> <reclaimed> [<priority>] [/cgroup]'"
+        )
+    word, scanned, reclaimed, priority, cgroup = match.groups()
+    path = os.fsdecode(cgroup or b"/")
+    if word is not None:
+        return Injection(path, parse_wish(word).level, 0, 0, None)
+    pages = parse_number(scanned), parse_number(reclaimed)
+    if max(pages) > _PAGES_MAX:
+        raise Refusal(errno.EINVAL, "that many pages no machine has")
+    tried = None if priority is None else parse_number(priority)
+    if tried is not None and tried > PRIORITY_MAX:
+        raise Refusal(errno.EINVAL, f"a scan priority is 0 to {PRIORITY_MAX}")
+    return Injection(path, None, *pages, tried)
+
+
+def parse_word(written: bytes) -> bytes:
+    """Return what was said: up to the first NUL, without blanks around it; E2BIG where too long."""
+    if len(written) > LINE_BYTES_MAX:
+        raise Refusal(errno.E2BIG, f"more than {LINE_BYTES_MAX} bytes in one write")
+    return written.partition(b"\0")[0].strip(_BLANKS)
+
+
+def parse_number(written: bytes) -> int:
+    """Read the decimal number of a value file; refuse with EINVAL."""
+    digits = parse_word(written)
+    # No value here has more than 19 digits; a signed 64-bit number has no more either.
+    if re.fullmatch(rb"[0-9]{1,19}", digits) is None:
+        raise Refusal(errno.EINVAL, "not a decimal number")
+    return int(digits)
+
+
+def _descriptor_number(digits: bytes) -> int:
+    """Wrap as the kernel does: simple_strtoul() wraps at 2^64, its unsigned int at 2^32.
+
+    4,096 digits are within what Python converts without complaint only in pieces: the value modulo
+    2^32 depends on no more than the last 32 digits, since 2^32 divides 10^32.
+    """
+    return int(digits[-32:]) % 2**32

@@ -1,0 +1,82 @@
+"""Who wants to hear: registrations by cgroup, by token and by user.
+
+Pure state, no descriptors: a registration's ``handle`` is whatever the signaller gave, and is only
+carried.  Not locked: the daemon's lock guards it.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from pressurefs.levels import Level
+from pressurefs.protocol import Mode
+
+
+class Registration(NamedTuple):
+    """One eventfd at one level of one cgroup.  Frozen; it lives as long as its eventfd.
+
+    ``token`` is ours alone and never used twice: the writer's pid and descriptor number may mean
+    another eventfd a moment later.  ``uid`` and ``pid`` are those of the writer, for the quota and
+    for people.
+    """
+
+    token: int
+    cgroup: str
+    level: Level
+    mode: Mode
+    uid: int
+    pid: int
+    handle: Any
+
+
+class Registry:
+    """All live registrations.  Lives as long as the mount."""
+
+    def __init__(self) -> None:
+        self._by_token: dict[int, Registration] = {}
+        # Few different (level, mode) exist, so an event looks at nine small tables, not at everyone.
+        self._by_wish: dict[tuple[str, Level, Mode], dict[int, Registration]] = {}
+        self._by_uid: Counter[int] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._by_token)
+
+    def __iter__(self) -> Iterator[Registration]:
+        return iter(self._by_token.values())
+
+    def add(self, registration: Registration) -> None:
+        """Keep a registration; its token must be new."""
+        if registration.token in self._by_token:
+            raise KeyError(registration.token)
+        self._by_token[registration.token] = registration
+        self._bucket(registration)[registration.token] = registration
+        self._by_uid[registration.uid] += 1
+
+    def remove(self, tokens: Iterable[int]) -> list[Registration]:
+        """Forget what is known of ``tokens``; return the registrations that ended."""
+        ended = [self._by_token.pop(token) for token in tokens if token in self._by_token]
+        for registration in ended:
+            bucket = self._bucket(registration)
+            del bucket[registration.token]
+            if not bucket:
+                del self._by_wish[registration.cgroup, registration.level, registration.mode]
+            self._by_uid[registration.uid] -= 1
+            if not self._by_uid[registration.uid]:
+                del self._by_uid[registration.uid]
+        return ended
+
+    def tokens(self) -> set[int]:
+        """Return the tokens of all live registrations."""
+        return set(self._by_token)
+
+    def held_by(self, uid: int) -> int:
+        """Return how many live registrations a user made."""
+        return self._by_uid[uid]
+
+    def at(self, cgroup: str, level: Level, mode: Mode) -> Iterable[Registration]:
+        """Return the registrations of exactly this cgroup, level and mode."""
+        return self._by_wish.get((cgroup, level, mode), {}).values()
+
+    def _bucket(self, registration: Registration) -> dict[int, Registration]:
+        key = registration.cgroup, registration.level, registration.mode
+        return self._by_wish.setdefault(key, {})

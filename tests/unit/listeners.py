@@ -1,0 +1,20 @@
+"""Registrations as tests of the registry and of the engine need them: pure values."""
+
+from hypothesis import strategies as st
+
+from pressurefs.levels import Level
+from pressurefs.protocol import Mode
+from pressurefs.registry import Registration
+
+LEVELS = st.sampled_from(Level)
+MODES = st.sampled_from(Mode)
+# A tree with two branches, one of them three deep; /ab is no child of /a.
+CGROUPS = st.sampled_from(["/", "/a", "/a/b", "/a/b/c", "/ab", "/d"])
+UIDS = st.sampled_from([0, 1000, 1001])
+
+
+def listener(
+    token: int, cgroup: str = "/", level: Level = Level.LOW, mode: Mode = Mode.DEFAULT, uid: int = 0
+) -> Registration:
+    """Return a registration whose handle is its token."""
+    return Registration(token, cgroup, level, mode, uid, pid=1, handle=token)

@@ -1,0 +1,98 @@
+"""The grammar against what a kernel's cgroup.event_control answered, row by row.
+
+tests/conformance/event_control.tsv holds the case, the bytes written and the kernel's answer.  Here a
+descriptor is only a number: 52 is a good eventfd, 51 the good control file, every other one is closed.
+"""
+
+import errno
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pressurefs.levels import Level
+from pressurefs.protocol import Refusal, parse_request, parse_wish
+
+TABLE = Path(__file__).parents[1] / "conformance" / "event_control.tsv"
+EVENT_FD, CONTROL_FD = 52, 51
+
+# Rows that the text alone does not decide, by their case's name, and what decides them.  Nor does it
+# decide the rows in which nothing is written: those are about other system calls.
+NOT_THE_GRAMMARS = {
+    r"efd = .*|cfd = .*": "what kind of file the descriptor is",
+    r"pressure_level fd of a removed cgroup.*": "whether the cgroup is there",
+    r"fd numbers valid only in another process|event_control fd inherited.*": "whose table is looked in",
+    r"(same|root), pressure_level chmod 0000.*": "who may read the control file",
+    r"record split.*|pwrite.*|writev.*": "how bytes came to be one write",
+}
+
+# Where the common grammar of both control files says yes and the kernel said no.
+DEPARTURES = {
+    "unknown level oom": "oom is the level's name in vmpressure; cgroup.event_control itself refuses it"
+}
+
+
+class Row(NamedTuple):
+    """One line of the table."""
+
+    case: str
+    written: str
+    result: str
+
+
+def read_rows() -> list[Row]:
+    lines = TABLE.read_text(encoding="utf-8").splitlines()
+    return [Row(*line.split("\t")[:3]) for line in lines]
+
+
+def bytes_of(written: str) -> bytes:
+    """Undo the escapes; a long row shows its beginning, whose last byte fills it up to its size."""
+    shown, _, size = written.partition("...(")
+    shown = re.sub(r"\\(x[0-9a-f]?)?$", "", shown) if size else shown
+    said = shown.encode().decode("unicode_escape").encode("latin-1")
+    return said.ljust(int(size.split()[0]), said[-1:]) if size else said
+
+
+def answer(written: bytes) -> int:
+    """Answer as the write would: the byte count, or a negative errno."""
+    try:
+        request = parse_request(written)
+        if request.control_fd is None:
+            return -errno.EINVAL  # this file's lines have both descriptors
+        if (request.event_fd, request.control_fd) != (EVENT_FD, CONTROL_FD):
+            return -errno.EBADF
+        parse_wish(request.wish)
+    except Refusal as refusal:
+        return -refusal.number
+    return len(written)
+
+
+ROWS = read_rows()
+GRAMMAR_ROWS = [
+    row for row in ROWS if row.written and not any(re.fullmatch(one, row.case) for one in NOT_THE_GRAMMARS)
+]
+
+
+@pytest.mark.parametrize("row", GRAMMAR_ROWS, ids=lambda row: row.case)
+def test_answers_as_the_kernel(row: Row) -> None:
+    """The grammar answers a line as the kernel did, but for the departures that are named."""
+    if row.case in DEPARTURES:
+        assert answer(bytes_of(row.written)) == len(bytes_of(row.written))
+        return
+    expected = -getattr(errno, row.result[1:]) if row.result.startswith("-") else int(row.result)
+    assert answer(bytes_of(row.written)) == expected
+
+
+def test_rows_are_sorted_out_by_name() -> None:
+    """Every exception and departure names a row that there is, and all other lines are the grammar's."""
+    cases = [row.case for row in ROWS]
+    assert all(any(re.fullmatch(one, case) for case in cases) for one in NOT_THE_GRAMMARS)
+    assert set(DEPARTURES) <= {row.case for row in GRAMMAR_ROWS}
+    assert len(GRAMMAR_ROWS) == 95
+
+
+def test_oom_is_critical() -> None:
+    """The level that cgroup.event_control refuses is the one that it calls critical."""
+    assert parse_wish(b"oom") == parse_wish(b"critical")
+    assert parse_wish(b"oom").level is Level.OOM

@@ -1,0 +1,108 @@
+"""Events on one side, listeners on the other: everything that the one lock guards.
+
+The lock is held for table look-ups and for signals, which never block; never while /proc is read, a
+descriptor is taken or a line is logged.  Three threads meet here: the FUSE loop (registrations, the
+debug directory), the source's thread (samples) and the main thread (the end).
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from pressurefs.engine import Engine
+from pressurefs.levels import Thresholds
+from pressurefs.protocol import Injection
+from pressurefs.registry import Registration, Registry
+from pressurefs.signaller import Signaller
+from pressurefs.tunables import Tunables
+from pressurefs.window import Sample, Verdict
+
+
+class Listener(NamedTuple):
+    """A registration and how often it was signalled, for people to read."""
+
+    registration: Registration
+    signals_sent: int
+
+
+class Exchange:
+    """Connects verdicts with registrations.  Lives as long as the mount."""
+
+    def __init__(self, profile: Thresholds, signaller: Signaller) -> None:
+        self._lock = threading.Lock()
+        self._signaller = signaller
+        self._tunables = Tunables(profile)
+        self._registry = Registry()
+        self._engine = Engine(self._registry, self._tunables)
+
+    def feed(self, samples: Iterable[Sample]) -> None:
+        """Judge what a source saw, and signal."""
+        with self._lock:
+            for sample in samples:
+                self._signal(self._engine.feed(sample))
+
+    def inject(self, injection: Injection, now: float) -> None:
+        """Judge what a person wrote in place of the kernel, and signal.  ``now``: monotonic seconds."""
+        if injection.level is None:
+            pages = injection.scanned, injection.reclaimed, injection.priority
+            self.feed([Sample(now, injection.cgroup, *pages)])
+            return
+        verdict = Verdict(now, injection.cgroup, 0, 0, None, None, injection.level)
+        with self._lock:
+            self._signal(self._engine.judge(verdict))
+
+    def add(self, registration: Registration) -> None:
+        """Let a registration hear from here on."""
+        with self._lock:
+            self._registry.add(registration)
+
+    def held_by(self, uid: int) -> int:
+        """Return how many registrations a user holds, dead ones that were not swept included."""
+        with self._lock:
+            return self._registry.held_by(uid)
+
+    def sweep(self) -> int:
+        """End the registrations whose eventfd has no holder left; return how many live on."""
+        with self._lock:
+            known = self._registry.tokens()
+        if not known:
+            return 0
+        # Not under the lock: with thousands of rows this takes milliseconds.
+        gone = self._signaller.gone(known)
+        with self._lock:
+            self._drop(gone)
+            return len(self._registry)
+
+    def end_all(self) -> None:
+        """Signal every registration once, and end them: what the kernel does when a cgroup goes."""
+        with self._lock:
+            self._signal(list(self._registry))
+            self._drop(self._registry.tokens())
+
+    def tune(self, setting: Callable[[Tunables, int], None], value: int) -> None:
+        """Turn one of the tunables; ValueError where the value is out of range."""
+        with self._lock:
+            setting(self._tunables, value)
+
+    def tuned(self) -> tuple[int, Thresholds]:
+        """Return the sensitivity and the thresholds in force."""
+        with self._lock:
+            return self._tunables.sensitivity, self._tunables.thresholds
+
+    def history(self) -> list[Verdict]:
+        """Return the last verdicts, oldest first."""
+        with self._lock:
+            return list(self._engine.history)
+
+    def listeners(self) -> list[Listener]:
+        """Return who listens, in the order of registration."""
+        with self._lock:
+            return [Listener(one, self._signaller.signals_sent(one.handle)) for one in self._registry]
+
+    def _signal(self, registrations: list[Registration]) -> None:
+        if registrations:
+            self._signaller.signal(registration.handle for registration in registrations)
+
+    def _drop(self, tokens: Iterable[int]) -> None:
+        for registration in self._registry.remove(tokens):
+            self._signaller.drop(registration.handle)

@@ -1,0 +1,21 @@
+"""Exit codes.  They are an interface: none is ever renumbered or given another meaning."""
+
+DONE = 0
+UNEXPECTED = 1
+USAGE = 2
+MOUNTPOINT_UNUSABLE = 3
+FUSE_UNAVAILABLE = 4
+SOURCE_UNAVAILABLE = 5
+COMPILED_MODULE_MISSING = 6
+NOT_A_PRESSUREFS_MOUNT = 7
+TIMED_OUT = 124  # as timeout(1)
+COMMAND_NOT_RUNNABLE = 126  # as env(1)
+COMMAND_NOT_FOUND = 127
+
+
+class Exit(Exception):
+    """Ends a command: the code, what was being done, and why it did not work."""
+
+    def __init__(self, code: int, what: str, why: object) -> None:
+        super().__init__(f"{what}: {why}")
+        self.code = code

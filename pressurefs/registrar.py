@@ -1,0 +1,123 @@
+"""Admits a registration: the checks between a write(2) and a place in the registry.
+
+They run in the kernel's order, because that decides which errno a doubly wrong line gets: length,
+text, event_fd, control_fd, level and mode.  Only then come the reasons that the kernel does not have.
+Nothing of the writer is taken before everything about it was found right, and a refusal leaves
+nothing behind.
+"""
+
+import errno
+import itertools
+import stat
+from typing import NamedTuple
+
+from pressurefs.caller import Caller, mounted_device, read_descriptor, read_groups
+from pressurefs.exchange import Exchange
+from pressurefs.protocol import Mode, Refusal, parse_request, parse_wish
+from pressurefs.registry import Registration
+from pressurefs.signaller import Signaller, require_eventfd
+
+# A thousand eventfds is more than any program has a use for; each costs us a descriptor, two
+# mappings and some 13 KB, and 20 users at this limit fill a common RLIMIT_NOFILE.
+REGISTRATIONS_PER_USER = 1024
+
+# Sweep after this many registrations beyond twice what lived before: a program that registers and
+# closes in a loop keeps our tables short, and the sweeps cost a fixed share of its calls.
+_SWEEP_SLACK = 256
+
+
+class ControlFile(NamedTuple):
+    """The file that is written to, as the checks need it.  ``device`` is "major:minor"."""
+
+    cgroup: str
+    default_mode: Mode
+    device: str | None
+    inode: int
+    mode: int
+    uid: int
+    gid: int
+
+
+class Registrar:
+    """The door of the registry.  Lives as long as the mount; used by the FUSE thread alone."""
+
+    def __init__(
+        self, exchange: Exchange, signaller: Signaller, per_user: int = REGISTRATIONS_PER_USER
+    ) -> None:
+        self._exchange = exchange
+        self._signaller = signaller
+        self._per_user = per_user
+        # Never 0 and never twice: a token tells an eventfd from the next one under the same number.
+        self._tokens = itertools.count(1)
+        self._sweep_at = _SWEEP_SLACK
+        self._admitted_since_sweep = 0
+
+    def register(self, control: ControlFile, opener_uid: int, caller: Caller, written: bytes) -> None:
+        """Register what one write(2) asks for, or raise the Refusal that it is answered with."""
+        request = parse_request(written)
+        if opener_uid not in (0, caller.uid):
+            raise Refusal(errno.EPERM, "the file was opened by another user than the writer")
+        require_eventfd(read_descriptor(caller, request.event_fd).link)
+        if request.control_fd is not None:
+            _require_control_file(control, caller, request.control_fd)
+        wish = parse_wish(request.wish)
+        self._require_quota(caller.uid)
+
+        token = next(self._tokens)
+        ring = self._keep(caller, request.event_fd, token)
+        heard = control.cgroup, wish.level, wish.mode or control.default_mode
+        self._exchange.add(Registration(token, *heard, caller.uid, caller.pid, ring))
+        self._admitted_since_sweep += 1
+        if self._admitted_since_sweep >= self._sweep_at:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """End the registrations whose eventfd is closed."""
+        living = self._exchange.sweep()
+        self._sweep_at = living + _SWEEP_SLACK
+        self._admitted_since_sweep = 0
+
+    def _keep(self, caller: Caller, event_fd: int, token: int) -> object:
+        try:
+            return self._signaller.keep(caller, event_fd, token)
+        except Refusal as refusal:
+            if refusal.number not in (errno.ENFILE, errno.ENOMEM):
+                raise
+        # What dead registrations hold may be all that is missing.
+        self.sweep()
+        return self._signaller.keep(caller, event_fd, token)
+
+    def _require_quota(self, uid: int) -> None:
+        if uid == 0 or self._exchange.held_by(uid) < self._per_user:
+            return
+        self.sweep()
+        if self._exchange.held_by(uid) >= self._per_user:
+            raise Refusal(errno.EDQUOT, f"the user holds {self._per_user} registrations")
+
+
+def _require_control_file(control: ControlFile, caller: Caller, fd: int) -> None:
+    """Refuse a control_fd that is not the file written to: EBADF, EACCES or EINVAL.
+
+    The kernel asks whether the writer may read the inode before it asks which file it is; another
+    file's permissions cannot be known without looking at it, and then EINVAL is the answer anyway.
+    """
+    shown = read_descriptor(caller, fd)
+    is_ours = (
+        shown.inode == control.inode
+        and control.device is not None
+        and mounted_device(caller, shown.mount_id) == control.device
+    )
+    if not is_ours:
+        raise Refusal(errno.EINVAL, "control_fd is not this directory's control file")
+    if not _may_read(control, caller):
+        raise Refusal(errno.EACCES, "the writer may not read the control file")
+
+
+def _may_read(control: ControlFile, caller: Caller) -> bool:
+    if caller.uid == 0:
+        return True
+    if caller.uid == control.uid:
+        return bool(control.mode & stat.S_IRUSR)
+    if caller.gid == control.gid or control.gid in read_groups(caller.pid):
+        return bool(control.mode & stat.S_IRGRP)
+    return bool(control.mode & stat.S_IROTH)

@@ -1,0 +1,27 @@
+"""The lanes of the test, and when one may be left out.
+
+A lane that cannot run on this machine is skipped with its reason, unless $PRESSUREFS_REQUIRE names it:
+then its absence is a failure.
+"""
+
+import os
+
+import pytest
+
+LANES = ("native", "fuse", "shell", "machine")
+
+
+def required() -> set[str]:
+    """Return the lanes that must run; an unknown name is an error, not a lane that never fails."""
+    names = set(filter(None, os.environ.get("PRESSUREFS_REQUIRE", "").split(",")))
+    unknown = names.difference(LANES)
+    if unknown:
+        raise pytest.UsageError(f"PRESSUREFS_REQUIRE names no lane: {', '.join(sorted(unknown))}")
+    return names
+
+
+def leave_out(lane: str, reason: str) -> None:
+    """Skip the calling test, or fail it where its lane is required."""
+    if lane in required():
+        pytest.fail(f"lane {lane} is required, but {reason}")
+    pytest.skip(f"lane {lane}: {reason}")

@@ -1,0 +1,90 @@
+"""The recorder: what a source saw is what a replay plays."""
+
+import io
+import math
+import time
+
+import pytest
+
+from pressurefs.recorder import record
+from pressurefs.sources.replay import ReplaySource
+from pressurefs.trace import parse_trace
+from pressurefs.window import Sample
+
+MOMENTS = [0.0, 0.0, 0.002, 0.004]
+SAMPLES = [Sample(moment, "/a", number, 1, number) for number, moment in enumerate(MOMENTS)]
+
+
+class LookedAt:
+    """A source that has nothing to tell for an hour, and keeps when it was asked."""
+
+    name = "looked at"
+    limits = "none"
+
+    def __init__(self) -> None:
+        self.looks: list[float] = []
+        self.closed = False
+
+    def start(self, now: float) -> None:
+        """Count as a look."""
+        self.looks.append(now)
+
+    def read(self, now: float) -> list[Sample]:
+        """Find nothing."""
+        self.looks.append(now)
+        return []
+
+    def next_look(self) -> float:
+        """Ask for an hour."""
+        return self.looks[-1] + 3600.0
+
+    def close(self) -> None:
+        """Keep that it was closed."""
+        self.closed = True
+
+
+def test_record_of_a_replay_is_the_trace() -> None:
+    """Until its source ends the recorder writes all samples, with times since the start."""
+    file = io.StringIO()
+    record(ReplaySource(SAMPLES), file, None)
+    header, samples = parse_trace(file.getvalue().splitlines())
+    assert header.source == "replay"
+    recorded = list(samples)
+    assert [one._replace(time=0.0) for one in recorded] == [one._replace(time=0.0) for one in SAMPLES]
+    assert [one.time for one in recorded] == pytest.approx(MOMENTS, abs=2e-6)
+
+
+def test_record_ends_in_time() -> None:
+    """A source that asks to be left alone for longer does not keep the recorder past its seconds."""
+    source = LookedAt()
+    began = time.monotonic()
+    record(source, io.StringIO(), 0.01)
+    assert 0.01 <= time.monotonic() - began < 60.0
+    assert source.closed
+
+
+def test_record_looks_once_more_at_the_end() -> None:
+    """What happened in the last sleep is in the record: the last look is not before the end."""
+    source = LookedAt()
+    record(source, io.StringIO(), 0.01)
+    assert source.looks[-1] - source.looks[0] >= 0.01
+
+
+@pytest.mark.parametrize("seconds", [None, math.inf, 5.0])
+def test_interrupted_record_is_whole(seconds: float | None) -> None:
+    """An interruption ends the record, closes the source, and leaves a trace that can be read."""
+
+    class Interrupted(LookedAt):
+        def read(self, now: float) -> list[Sample]:
+            if len(self.looks) == 2:
+                raise KeyboardInterrupt
+            super().read(now)
+            return [Sample(now, "/", 1, 1)]
+
+        def next_look(self) -> float:
+            return self.looks[-1]
+
+    source, file = Interrupted(), io.StringIO()
+    record(source, file, seconds)
+    assert len(list(parse_trace(file.getvalue().splitlines())[1])) == 1
+    assert source.closed

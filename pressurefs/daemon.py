@@ -1,0 +1,257 @@
+"""The daemon: wires the rooms together, starts and stops what runs, and says when it is ready.
+
+Three threads.  The FUSE loop answers file operations.  The pump asks the source for samples and hands
+them to the exchange.  The main thread waits on one queue, where the others and the signal handlers
+put what happened, and once a second it ends the registrations that are dead.  The one lock is the
+exchange's.
+"""
+
+import contextlib
+import logging
+import os
+import queue
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from enum import Enum, auto
+from typing import NamedTuple
+
+from pressurefs import exits, mounts
+from pressurefs.cgroups import CgroupRoot
+from pressurefs.control import TopDirectory
+from pressurefs.exchange import Exchange
+from pressurefs.exits import Exit
+from pressurefs.levels import Thresholds
+from pressurefs.registrar import Registrar
+from pressurefs.signaller import Signaller
+from pressurefs.sources import Source, SourceUnavailable
+from pressurefs.sources.choice import Roots, open_source
+
+_log = logging.getLogger("pressurefs.daemon")
+
+# Dead registrations are ended this often.  Reading thousands of rows takes milliseconds, so with many
+# of them sweeps come less often: up to a tenth as often, to stay at this share of one core.
+SWEEP_SECONDS = 1.0
+SWEEP_SECONDS_MAX = 10.0
+SWEEP_CORE_SHARE = 0.001
+
+# A Python thread that computes keeps the interpreter this long before another gets its turn; the
+# default of 5 ms would stand between a full window and its signal.
+SWITCH_SECONDS = 0.0005
+
+_READY_TIMEOUT_SECONDS = 20.0
+_STOP_TIMEOUT_SECONDS = 5.0
+
+
+class Settings(NamedTuple):
+    """What the command line asked for."""
+
+    mountpoint: str
+    source: str
+    profile: Thresholds
+    debug: bool
+    cgroup: str | None
+    roots: Roots
+    options: dict[str, str | bool]
+    ready_fd: int | None
+
+
+class Daemon:
+    """One mount, from the first check to the last signal."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Open everything that can be missing before anything is mounted; raise Exit."""
+        self._settings = settings
+        self._mountpoint = os.path.realpath(settings.mountpoint)
+        _raise_descriptor_limit()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        _require_fuse()
+        self._source = _open_source(settings)
+        signaller = _open_signaller()
+        self._exchange = Exchange(settings.profile, signaller)
+        registrar = Registrar(self._exchange, signaller)
+        source_report = self._report_source if settings.debug else None
+        self._top = TopDirectory(self._exchange, registrar, _open_cgroups(settings.cgroup), source_report)
+        self._started = datetime.now().astimezone()
+        self._happened: queue.SimpleQueue[_Event] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._fault: Exit | None = None
+
+    def run(self) -> None:
+        """Mount, serve until asked to stop or unmounted by somebody, and clean up; raise Exit on a fault."""
+        prepare_mountpoint(self._mountpoint, self._settings.options)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            # Before libfuse could set handlers of its own, which would end its loop behind our back.
+            signal.signal(number, lambda *_: self._happened.put(_Event.ASKED_TO_STOP))
+        self._start("fuse", self._serve)
+        if self._wait(_READY_TIMEOUT_SECONDS) is _Event.ANSWERS:
+            self._start("pump", self._pump)
+            _say_ready(self._settings.ready_fd)
+            self._await_end()
+        self._unmount()
+        self._stopping.set()
+        # The path is gone: who wakes up and looks finds ENOENT, as after the removal of a cgroup.
+        self._exchange.end_all()
+        if self._fault is not None:
+            raise self._fault
+
+    def _start(self, name: str, work: Callable[[], None]) -> None:
+        """Run ``work`` in a thread; when that ends, for whatever reason, the main thread learns of it."""
+
+        def run() -> None:
+            try:
+                work()
+            except Exit as fault:
+                self._fault = fault
+            except BaseException as fault:  # noqa: BLE001, the main thread decides what to do about it
+                _log.exception("fault in thread %s", name)
+                self._fault = Exit(exits.UNEXPECTED, name, repr(fault))
+            self._happened.put(_Event.THREAD_ENDED)
+
+        threading.Thread(target=run, name=name, daemon=True).start()
+
+    def _serve(self) -> None:
+        from pressurefs.filesystem import Operations, serve  # noqa: PLC0415, see _require_fuse
+
+        try:
+            serve(Operations(self._top, self._note_answers), self._mountpoint, self._settings.options)
+        except RuntimeError:
+            # libfuse has told on stderr what it did not like.
+            raise Exit(exits.FUSE_UNAVAILABLE, "mount", "libfuse could not mount") from None
+
+    def _note_answers(self) -> None:
+        """Learn our device number before the first write can come; the FUSE loop calls this."""
+        mounted = mounts.topmost(mounts.read_mountinfo(), self._mountpoint)
+        self._top.device = None if mounted is None else mounted.device
+        self._happened.put(_Event.ANSWERS)
+
+    def _pump(self) -> None:
+        source = self._source
+        source.start(time.monotonic())
+        while not self._stopping.is_set():
+            samples = source.read(time.monotonic())
+            if samples:
+                self._exchange.feed(samples)
+            due = source.next_look()
+            if due is None:
+                _log.info("source %s: nothing more to come", source.name)
+            self._stopping.wait(None if due is None else max(0.0, due - time.monotonic()))
+        source.close()
+
+    def _await_end(self) -> None:
+        interval = SWEEP_SECONDS
+        while self._wait(interval) is None:
+            began = time.thread_time()
+            self._exchange.sweep()
+            rested = (time.thread_time() - began) / SWEEP_CORE_SHARE
+            interval = min(max(SWEEP_SECONDS, rested), SWEEP_SECONDS_MAX)
+
+    def _wait(self, seconds: float) -> "_Event | None":
+        """Return what happened, None if nothing did within that time."""
+        try:
+            return self._happened.get(timeout=seconds)
+        except queue.Empty:
+            return None
+
+    def _unmount(self) -> None:
+        """Take the mount away, gently if nobody uses it, by force if the kernel says so.
+
+        Detaching comes last: alone it would leave the loop running for whoever holds a file open.
+        Nothing to do where somebody else has unmounted it.
+        """
+        for how in ({}, {"force": True}, {"detach": True}):
+            mounted = mounts.topmost(mounts.read_mountinfo(), self._mountpoint)
+            if mounted is None or mounted.device != self._top.device:
+                return
+            try:
+                mounts.unmount(self._mountpoint, **how)
+            except OSError as error:
+                reason = error
+        mounted = mounts.topmost(mounts.read_mountinfo(), self._mountpoint)
+        if mounted is not None and mounted.device == self._top.device:
+            self._fault = Exit(exits.UNEXPECTED, "unmount", reason)
+
+    def _report_source(self) -> str:
+        source = self._source
+        return f"source {source.name}\nsince {self._started:%Y-%m-%dT%H:%M:%S%z}\nlimits {source.limits}\n"
+
+
+class _Event(Enum):
+    """What the main thread waits for."""
+
+    ANSWERS = auto()
+    ASKED_TO_STOP = auto()
+    THREAD_ENDED = auto()
+
+
+def prepare_mountpoint(mountpoint: str, options: Mapping[str, str | bool]) -> None:
+    """Detach a dead mount of ours; raise Exit where the directory cannot be mounted on."""
+    mounted = mounts.topmost(mounts.read_mountinfo(), mountpoint)
+    if mounted is not None and mounted.filesystem_type == mounts.FILESYSTEM_TYPE:
+        if not mounts.is_dead(mountpoint):
+            raise Exit(exits.MOUNTPOINT_UNUSABLE, mountpoint, "pressurefs is mounted there already")
+        mounts.unmount(mountpoint, detach=True)
+        _log.warning("%s: detached a mount whose daemon is gone", mountpoint)
+    try:
+        entries = os.listdir(mountpoint)
+    except OSError as error:
+        raise Exit(exits.MOUNTPOINT_UNUSABLE, mountpoint, error.strerror) from None
+    if entries and not options.get("nonempty"):
+        why = "the directory is not empty (-o nonempty mounts over what is there)"
+        raise Exit(exits.MOUNTPOINT_UNUSABLE, mountpoint, why)
+
+
+def _require_fuse() -> None:
+    """Raise Exit where FUSE cannot work; imported late since the library is found at import."""
+    try:
+        import pressurefs.filesystem  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise Exit(exits.FUSE_UNAVAILABLE, "mount", f"fusepy is not installed ({error})") from None
+    except OSError as error:
+        raise Exit(exits.FUSE_UNAVAILABLE, "mount", f"libfuse 2 is not installed ({error})") from None
+    if not os.path.exists("/dev/fuse"):
+        why = "there is no /dev/fuse: modprobe fuse, or give it to the container"
+        raise Exit(exits.FUSE_UNAVAILABLE, "mount", why)
+
+
+def _open_source(settings: Settings) -> Source:
+    try:
+        return open_source(settings.source, settings.roots)
+    except SourceUnavailable as error:
+        raise Exit(exits.SOURCE_UNAVAILABLE, f"source {settings.source}", error.strerror) from None
+
+
+def _open_cgroups(path: str | None) -> CgroupRoot | None:
+    try:
+        return CgroupRoot.find() if path is None else CgroupRoot(path)
+    except OSError as error:
+        raise Exit(exits.SOURCE_UNAVAILABLE, f"--cgroup {path}", error.strerror) from None
+
+
+def _open_signaller() -> Signaller:
+    try:
+        return Signaller()
+    except OSError as error:
+        why = f"no io_uring ({error.strerror}): see kernel.io_uring_disabled, or the container's seccomp"
+        raise Exit(exits.UNEXPECTED, "signaller", why) from None
+
+
+def _raise_descriptor_limit() -> None:
+    """Each registration costs a descriptor: take what we may have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _say_ready(ready_fd: int | None) -> None:
+    if ready_fd is None:
+        return
+    try:
+        os.write(ready_fd, b"\n")
+        os.close(ready_fd)
+    except OSError as error:
+        _log.warning("--ready-fd %d: %s", ready_fd, error.strerror)

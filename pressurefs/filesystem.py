@@ -1,0 +1,205 @@
+"""The adapter between FUSE and the tree: paths and dicts in, errnos out.  The only ``import fuse``.
+
+Threading: libfuse's single-threaded loop calls everything here from one thread.  A handler never
+blocks: while one runs, every other caller waits unkillably.
+
+Some facts about fusepy 3.0.1 and libfuse 2.9 that shape this file:
+
+- Every attribute of the operations object that is named like a FUSE operation is registered as one.
+  So ``Operations`` does not inherit fusepy's class of the same name, which answers everything:
+  what is missing here answers ENOSYS, and the kernel then stops asking (flush, getxattr: two
+  round trips saved for each write).
+- ``FUSE._wrapper`` answers nonsense for an OSError without errno and EINVAL for any bug; see
+  ``_Loop``.
+- fuse_get_context() is right within a call and means nothing outside.
+- Without direct_io a write is split at 4096 bytes, and a file of size 0 reads as empty.
+- ``echo x > file`` truncates first: truncate must succeed.
+- Names are bytes.  Latin-1 maps each byte to one character and back, so no name can fail to decode.
+"""
+
+import errno
+import itertools
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+# Without this, ctypes.util runs ldconfig to find the library: 10 ms of every start.
+os.environ.setdefault("FUSE_LIBRARY_PATH", "libfuse.so.2")
+
+import fuse
+
+from pressurefs.caller import Caller
+from pressurefs.protocol import Refusal
+from pressurefs.refusals import Refusals
+from pressurefs.tree import Access, Directory, File, Node
+
+_log = logging.getLogger("pressurefs.filesystem")
+
+_ENCODING = "latin-1"
+
+
+class _Handle(NamedTuple):
+    """An open file: its node, and who opened it."""
+
+    file: File
+    opener_uid: int
+
+
+class Operations:
+    """The FUSE operations that a tree supports.  Lives as long as the mount."""
+
+    use_ns = True  # times are integers, nanoseconds
+
+    def __init__(self, top: Directory, answers: Callable[[], None]) -> None:
+        """Serve ``top``; ``answers`` is called once, when the kernel has accepted the connection."""
+        self._top = top
+        self._answers = answers
+        self._refusals = Refusals()
+        self._handles: dict[int, _Handle] = {}
+        self._handle_numbers = itertools.count(1)
+        self._born_ns = time.time_ns()
+
+    def __call__(self, operation: str, *arguments: Any) -> Any:
+        """Dispatch, as fusepy asks."""
+        return getattr(self, operation)(*arguments)
+
+    def init(self, _path: str) -> None:
+        """Say that the mount answers."""
+        self._answers()
+
+    def getattr(self, path: str, _handle: Any = None) -> dict[str, int]:
+        """Return the attributes of a path."""
+        return self._attributes(self._top.find(path))
+
+    def readdir(self, path: str, _handle: Any) -> Iterator[tuple[str, dict[str, int], int]]:
+        """Yield (name, attributes, 0) for each entry."""
+        directory = self._top.find(path)
+        if not isinstance(directory, Directory):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        for name, node in ((".", directory), ("..", directory), *directory.children.items()):
+            yield name, self._attributes(node), 0
+
+    def open(self, path: str, info: Any) -> int:
+        """Open a file; the mode was checked by the kernel (default_permissions)."""
+        file = self._top.find(path)
+        if not isinstance(file, File):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if info.flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, "kernfs knows no O_DIRECT")
+        info.direct_io = 1
+        info.fh = next(self._handle_numbers)
+        self._handles[info.fh] = _Handle(file, _caller().uid)
+        return 0
+
+    def read(self, _path: str, size: int, offset: int, info: Any) -> bytes:
+        """Return a slice of the content as of now."""
+        return self._handles[info.fh].file.read()[offset : offset + size]
+
+    def write(self, _path: str, written: bytes, _offset: int, info: Any) -> int:
+        """Hand one record to the file; the whole of it is taken, or none."""
+        handle = self._handles[info.fh]
+        caller = _caller()
+        try:
+            handle.file.write(Access(caller, handle.opener_uid), written)
+        except Refusal as refusal:
+            self._refusals.note(caller.uid, refusal, time.monotonic())
+            raise
+        return len(written)
+
+    def release(self, _path: str, info: Any) -> int:
+        """Forget an open file: its last descriptor is closed."""
+        del self._handles[info.fh]
+        return 0
+
+    def truncate(self, path: str, _length: int, _handle: Any = None) -> int:
+        """Succeed without effect."""
+        self._top.find(path)
+        return 0
+
+    def chmod(self, path: str, mode: int) -> int:
+        """Change the permission bits."""
+        self._top.find(path).change_mode(mode)
+        return 0
+
+    def chown(self, path: str, uid: int, gid: int) -> int:
+        """Change owner and group."""
+        self._top.find(path).change_owner(uid, gid)
+        return 0
+
+    def utimens(self, path: str, _times: tuple[int, int] | None = None) -> int:
+        """Succeed without effect: times here mean nothing."""
+        self._top.find(path)
+        return 0
+
+    def create(self, _path: str, _mode: int, _info: Any) -> int:
+        """Refuse: files come with the kernel's cgroups, not from users."""
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    def rename(self, _old: str, _new: str) -> int:
+        """Refuse as cgroupfs does: only a directory could be renamed, and here none can."""
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+    def _not_permitted(self, *_arguments: Any) -> int:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    mknod = mkdir = unlink = rmdir = symlink = link = _not_permitted
+
+    def _attributes(self, node: Node) -> dict[str, int]:
+        return {
+            "st_ino": node.inode,
+            "st_mode": node.mode,
+            "st_nlink": 2 if stat.S_ISDIR(node.mode) else 1,
+            "st_uid": node.uid,
+            "st_gid": node.gid,
+            "st_size": 0,
+            "st_atime": self._born_ns,
+            "st_mtime": self._born_ns,
+            "st_ctime": self._born_ns,
+        }
+
+
+class _Loop(fuse.FUSE):  # type: ignore[misc]
+    """fusepy's loop, with answers that are never a wrong success and never a guess."""
+
+    @staticmethod
+    def _wrapper(func: Callable[..., Any], *args: Any, **kwargs: Any) -> int:
+        try:
+            return func(*args, **kwargs) or 0
+        except OSError as error:
+            if error.errno is not None and error.errno > 0:
+                return -error.errno
+            _log.exception("fault in %s: an error without errno", func.__name__)
+        except BaseException:  # noqa: BLE001, nothing may reach libfuse's C but an errno
+            _log.exception("fault in %s", func.__name__)
+        return -errno.EIO
+
+
+def serve(operations: Operations, mountpoint: str, options: dict[str, str | bool]) -> None:
+    """Mount and answer until the file system is unmounted.  RuntimeError where it cannot be mounted.
+
+    ``options`` are added to ours; libfuse tells on stderr what it does not like.
+    """
+    _Loop(
+        operations,
+        os.fsencode(mountpoint).decode(_ENCODING),
+        encoding=_ENCODING,
+        raw_fi=True,
+        foreground=True,  # a fork would lose our threads
+        nothreads=True,
+        fsname="pressurefs",
+        subtype="pressurefs",
+        use_ino=True,
+        default_permissions=True,
+        attr_timeout=0,
+        entry_timeout=0,
+        negative_timeout=0,
+        **options,
+    )
+
+
+def _caller() -> Caller:
+    uid, gid, pid = fuse.fuse_get_context()
+    return Caller(pid, uid, gid)

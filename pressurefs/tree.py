@@ -1,0 +1,89 @@
+"""What the mount contains, without FUSE: nodes, their attributes, and what reading and writing them does.
+
+The manners are cgroupfs's: nothing can be made, renamed or removed, attributes can be changed,
+truncation does nothing, every write is one whole record whatever its offset.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from pressurefs.caller import Caller
+
+
+class Access(NamedTuple):
+    """Who writes now, and who opened the file: a descriptor can be handed on."""
+
+    caller: Caller
+    opener_uid: int
+
+
+class Node:
+    """An inode: number, mode with type, owner.  Lives as long as the mount."""
+
+    def __init__(self, inode: int, mode: int) -> None:
+        self.inode = inode
+        self.mode = mode
+        self.uid = os.geteuid()
+        self.gid = os.getegid()
+
+    def change_mode(self, permissions: int) -> None:
+        """Set the permission bits."""
+        self.mode = stat.S_IFMT(self.mode) | stat.S_IMODE(permissions)
+
+    def change_owner(self, uid: int, gid: int) -> None:
+        """Set owner and group; -1 leaves one as it is."""
+        self.uid = self.uid if uid == -1 else uid
+        self.gid = self.gid if gid == -1 else gid
+
+
+class File(Node):
+    """A file whose content is made when it is read.
+
+    One without a reader or a writer answers EINVAL, as kernfs does, to those whom its mode lets in.
+    """
+
+    def __init__(
+        self,
+        inode: int,
+        permissions: int,
+        read: Callable[[], bytes] | None = None,
+        write: Callable[[Access, bytes], None] | None = None,
+    ) -> None:
+        super().__init__(inode, stat.S_IFREG | permissions)
+        self._read = read
+        self._write = write
+
+    def read(self) -> bytes:
+        """Return the whole content as of now."""
+        if self._read is None:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return self._read()
+
+    def write(self, access: Access, written: bytes) -> None:
+        """Take one record, or raise the OSError that write(2) answers."""
+        if self._write is None:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._write(access, written)
+
+
+class Directory(Node):
+    """A directory with a fixed set of children."""
+
+    def __init__(self, inode: int, permissions: int, children: Mapping[str, Node]) -> None:
+        super().__init__(inode, stat.S_IFDIR | permissions)
+        self.children = children
+
+    def find(self, path: str) -> Node:
+        """Return the node at a path below this directory; "/" is the directory itself."""
+        node: Node = self
+        for name in path.split("/"):
+            if not name:
+                continue
+            child = node.children.get(name) if isinstance(node, Directory) else None
+            if child is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+            node = child
+        return node

@@ -1,0 +1,55 @@
+"""Fixtures of all lanes."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lanes import leave_out
+from tests.mounted import Mounted, mounted
+from tests.puppet import Puppet
+
+
+@pytest.fixture(scope="session")
+def native() -> None:
+    """The compiled module is there."""
+    try:
+        import pressurefs._native  # noqa: F401, PLC0415
+    except ImportError as error:
+        leave_out("native", str(error))
+
+
+@pytest.fixture(scope="session")
+def fuse(native: None) -> None:  # noqa: ARG001
+    """A mount can be made here."""
+    if not os.path.exists("/dev/fuse"):
+        leave_out("fuse", "there is no /dev/fuse")
+    if os.geteuid() != 0:
+        leave_out("fuse", "these tests act as several users, which takes root")
+    try:
+        import pressurefs.filesystem  # noqa: F401, PLC0415
+    except OSError as error:
+        leave_out("fuse", str(error))
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A fresh directory below one that every user may enter, which pytest's own is not."""
+    with tempfile.TemporaryDirectory(prefix="pressurefs-test-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def mount(fuse: None, place: Path) -> Iterator[Mounted]:  # noqa: ARG001
+    """A mount whose source is this machine's /proc/vmstat, which nothing here puts under pressure."""
+    with mounted(place) as one:
+        yield one
+
+
+@pytest.fixture
+def puppet() -> Iterator[Puppet]:
+    """A process that registers."""
+    with Puppet() as one:
+        yield one

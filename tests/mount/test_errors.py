@@ -1,0 +1,274 @@
+"""What write(2) answers, row by row of the contract's table of errors."""
+
+import ctypes
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.mounted import Mounted, mounted
+from tests.puppet import Puppet
+
+NOBODY = 65534
+SOMEBODY = 65533
+SYS_PIDFD_GETFD = 438  # the same number on every architecture
+
+# The puppet's descriptors: 52 an eventfd, 51 the control file, 60 what the case says.
+TEXT_CASES = [
+    ("52 low", 0),
+    ("52 medium", 0),
+    ("52 oom", 0),
+    ("52 critical", 0),
+    ("52 low,local", 0),
+    ("52 low,hierarchy", 0),
+    ("52 low,default,anything", 0),
+    ("52 51 low", 0),
+    ("52 51 oom,hierarchy", 0),
+    ("  52 low \t\n", 0),
+    ("52 low\0garbage", 0),
+    ("4294967348 low", 0),
+    ("52 4294967347 low", 0),
+    ("52 low" + " " * 4090, 0),
+    ("52 low" + " " * 4091, errno.E2BIG),
+    ("52 low" + "\0" * 200_000, errno.E2BIG),
+    ("", None),
+    ("\n", errno.EINVAL),
+    ("52", errno.EINVAL),
+    ("52 ", errno.EINVAL),
+    ("52 51", errno.EINVAL),
+    ("52 51 53", errno.EINVAL),
+    ("52  low", errno.EINVAL),
+    ("52\tlow", errno.EINVAL),
+    ("-1 low", errno.EINVAL),
+    ("0x34 low", errno.EINVAL),
+    ("52 LOW", errno.EINVAL),
+    ("52 high", errno.EINVAL),
+    ("52 low,", errno.EINVAL),
+    ("52 low,LOCAL", errno.EINVAL),
+    ("52 low extra", errno.EINVAL),
+    ("low", errno.EINVAL),
+    ("low 52", errno.EINVAL),
+    ("70 low", errno.EBADF),
+    ("064 low", errno.EBADF),
+    ("999999 low", errno.EBADF),
+    ("70 bogus", errno.EBADF),
+    ("52 70 low", errno.EBADF),
+    ("52 70 bogus", errno.EBADF),
+    ("52 52 low", errno.EINVAL),
+    ("51 51 low", errno.EINVAL),
+]
+
+OTHER_DESCRIPTORS = {
+    "a file": "os.open('/etc/passwd', os.O_RDONLY)",
+    "a directory": "os.open('/', os.O_RDONLY)",
+    "a pipe": "os.pipe()[0]",
+    "a socket": "socket.socket().detach()",
+    "/dev/null": "os.open('/dev/null', os.O_RDWR)",
+    "a memfd": "os.memfd_create('anon_inode:[eventfd]')",
+    "an epoll set": "os.dup((epoll := select.epoll()).fileno())",
+    "a pidfd": "os.pidfd_open(os.getpid())",
+}
+
+
+@pytest.fixture
+def mount(shared: Mounted) -> Mounted:
+    """One mount for all cases: that a refusal leaves nothing behind is tried at once."""
+    return shared
+
+
+@pytest.fixture(scope="module")
+def writer(shared: Mounted) -> Iterator[Puppet]:
+    with Puppet() as puppet:
+        puppet.do(f"path = {shared.vmpressure!r}")
+        puppet.do("fd = os.open(path, os.O_RDWR); os.dup2(fd, 51); os.close(fd)")
+        yield puppet
+
+
+@pytest.fixture
+def caller(writer: Puppet) -> Puppet:
+    """The writer, with a fresh eventfd 52."""
+    writer.do("fd = os.eventfd(0, os.EFD_NONBLOCK); os.dup2(fd, 52); os.close(fd)")
+    return writer
+
+
+def times_signalled(mount: Mounted, caller: Puppet) -> int:
+    """Return how often eventfd 52 is registered: one event of the highest level tells."""
+    mount.inject("oom")
+    return int(caller.do("drain(52)"))
+
+
+def answer(puppet: Puppet, code: str) -> int:
+    """Return the errno that code in the puppet met, 0 for none."""
+    try:
+        puppet.do(code)
+    except OSError as error:
+        assert error.errno is not None
+        return error.errno
+    return 0
+
+
+@pytest.mark.parametrize(("line", "expected"), TEXT_CASES, ids=[repr(line[:40]) for line, _ in TEXT_CASES])
+def test_line(mount: Mounted, caller: Puppet, line: str, expected: int | None) -> None:
+    """A line is answered with its whole length, or with the one right errno and nothing left behind."""
+    written = line.encode()
+    if expected in (0, None):
+        assert caller.do(f"write(path, {written!r})") == len(written)
+    else:
+        assert answer(caller, f"write(path, {written!r})") == expected
+    assert times_signalled(mount, caller) == (1 if expected == 0 else 0)
+
+
+@pytest.mark.parametrize("opening", OTHER_DESCRIPTORS.values(), ids=OTHER_DESCRIPTORS)
+def test_other_descriptor(mount: Mounted, caller: Puppet, opening: str) -> None:
+    """What is open but no eventfd, or not this control file, is EINVAL."""
+    caller.do(f"fd = {opening}; os.dup2(fd, 60)")
+    assert answer(caller, "write(path, '60 low')") == errno.EINVAL
+    assert answer(caller, "write(path, '52 60 low')") == errno.EINVAL
+    assert times_signalled(mount, caller) == 0
+
+
+def test_path_descriptor(caller: Puppet) -> None:
+    """A descriptor opened with O_PATH counts as closed."""
+    caller.do("fd = os.open(path, os.O_PATH); os.dup2(fd, 60)")
+    assert answer(caller, "write(path, '60 low')") == errno.EBADF
+    assert answer(caller, "write(path, '52 60 low')") == errno.EBADF
+
+
+def test_other_control_file(mount: Mounted, caller: Puppet) -> None:
+    """Another file of the same mount is not the control file, nor is the same inode number elsewhere."""
+    caller.do(f"fd = os.open({str(mount.path / 'vmpressure_sensitivity')!r}, os.O_RDONLY); os.dup2(fd, 60)")
+    assert answer(caller, "write(path, '52 60 low')") == errno.EINVAL
+    inode = os.stat(mount.vmpressure).st_ino
+    # Every proc mount has small inode numbers of its own under another device.
+    caller.do("import glob")
+    same = caller.do(
+        f"[p for p in glob.glob('/sys/*') + glob.glob('/dev/*') if os.stat(p).st_ino == {inode}]"
+    )
+    for other in same:
+        caller.do(f"fd = os.open({other!r}, os.O_RDONLY); os.dup2(fd, 60)")
+        assert answer(caller, "write(path, '52 60 low')") == errno.EINVAL
+
+
+def test_control_file_not_readable(mount: Mounted) -> None:
+    """A control file that the writer may not read is EACCES, as in the kernel; root may always."""
+    with Puppet(uid=NOBODY) as nobody, Puppet() as root:
+        for mode, puppet, expected in (
+            (0o222, nobody, errno.EACCES),
+            (0o222, root, 0),
+            (0o662, nobody, errno.EACCES),
+            (0o666, nobody, 0),
+        ):
+            os.chmod(mount.vmpressure, mode)
+            puppet.do(f"event = os.eventfd(0); control = os.open({mount.vmpressure!r}, os.O_WRONLY)")
+            line = "os.write(control, f'{event} {control} low'.encode())"
+            assert answer(puppet, line) == expected
+
+
+def test_handed_descriptor(mount: Mounted) -> None:
+    """Who did not open the file may not write through it, unless root opened it."""
+    with Puppet(uid=NOBODY) as opener:
+        control = os.open(mount.vmpressure, os.O_WRONLY)
+        try:
+            # Root opened it and hands it on: the writer registers its own eventfd.
+            os.set_inheritable(control, True)
+            child = os.fork()
+            if child == 0:
+                os.setgid(SOMEBODY)
+                os.setuid(SOMEBODY)
+                line = f"{os.eventfd(0)} low".encode()
+                os._exit(0 if os.write(control, line) == len(line) else 1)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        finally:
+            os.close(control)
+        # nobody opened it, and root writes: what a set-uid program would be made to do.
+        opener.do(f"fd = os.open({mount.vmpressure!r}, os.O_WRONLY)")
+        control = take(opener, "fd")
+        event = os.eventfd(0)
+        try:
+            with pytest.raises(PermissionError) as refused:
+                os.write(control, f"{event} low".encode())
+            assert refused.value.errno == errno.EPERM
+        finally:
+            os.close(control)
+            os.close(event)
+
+
+def test_invisible_writer(place: Path, fuse: None) -> None:  # noqa: ARG001
+    """A writer whom the daemon's pid namespace does not show is ESRCH."""
+    # unshare(1) stays the parent, so the daemon is ended by unmounting, which it takes for a clean end.
+    with mounted(place, through=["unshare", "--pid", "--fork"]) as mount, Puppet() as puppet:
+        assert answer(puppet, f"write({mount.vmpressure!r}, f'{{os.eventfd(0)}} low')") == errno.ESRCH
+        subprocess.run(["umount", mount.path], check=True)
+
+
+def test_writer_of_another_user(place: Path, fuse: None) -> None:  # noqa: ARG001
+    """A writer whom the daemon may not look into is EPERM; its own user is served."""
+    without_ptrace = ["setpriv", "--bounding-set", "-sys_ptrace"]
+    with mounted(place, through=without_ptrace) as mount:
+        register = f"write({mount.vmpressure!r}, f'{{os.eventfd(0)}} low')"
+        with Puppet(uid=NOBODY) as other, Puppet() as own:
+            assert answer(other, register) == errno.EPERM
+            # A puppet with rights that the daemon lacks is not its to look into either.
+            assert answer(own, register) == errno.EPERM
+            own.do("import ctypes; ctypes.CDLL(None).prctl(24, 19)")  # PR_CAPBSET_DROP, CAP_SYS_PTRACE
+            program = f"import os; os.write(os.open({mount.vmpressure!r}, 1), b'%d low' % os.eventfd(0))"
+            own.do(f"code = subprocess.run([sys.executable, '-c', {program!r}])")
+            assert own.do("code.returncode") == 0
+
+
+def test_quota(mount: Mounted) -> None:
+    """An ordinary user holds 1,024 registrations and no more; dead ones and other users' do not count."""
+    with Puppet(uid=NOBODY) as puppet:
+        puppet.do(f"path = {mount.vmpressure!r}; event = os.eventfd(0); line = f'{{event}} low'.encode()")
+        puppet.do("control = os.open(path, os.O_WRONLY)")
+        puppet.do("for _ in range(1024): os.write(control, line)")
+        assert answer(puppet, "os.write(control, line)") == errno.EDQUOT
+        with Puppet(uid=SOMEBODY) as other:
+            other.do(f"event = os.eventfd(0); write({mount.vmpressure!r}, f'{{event}} low')")
+        puppet.do("os.close(event); event = os.eventfd(0); line = f'{event} low'.encode()")
+        puppet.do("os.write(control, line)")
+    assert "EDQUOT" in mount.said()
+
+
+def test_out_of_descriptors(place: Path, fuse: None) -> None:  # noqa: ARG001
+    """A daemon that has no descriptor left says ENFILE, harms nobody, and serves again when some are free."""
+    with mounted(place, through=["prlimit", "--nofile=48:48"]) as mount, Puppet() as puppet:
+        puppet.do(f"path = {mount.vmpressure!r}; events = [os.eventfd(0) for _ in range(64)]")
+        puppet.do("done = []")
+        code = "done.append(write(path, f'{events[len(done)]} low'))"
+        while (number := answer(puppet, code)) == 0:
+            pass
+        assert number == errno.ENFILE
+        registered = puppet.do("len(done)")
+        assert registered > 16
+        mount.inject("low")
+        assert puppet.do("[os.eventfd_read(event) for event in events[:len(done)]]") == [1] * registered
+        puppet.do("os.close(events.pop(0)); done.pop()")
+        puppet.do(code)
+
+
+def test_own_fault() -> None:
+    """A fault of our own is EIO and a line in the log, never a success and never a guess."""
+    filesystem = pytest.importorskip("pressurefs.filesystem")
+
+    def broken(fault: BaseException) -> int:
+        raise fault
+
+    for fault in (ValueError("a bug"), OSError("no errno"), SystemExit(0), KeyboardInterrupt()):
+        assert filesystem._Loop._wrapper(broken, fault) == -errno.EIO  # noqa: SLF001
+    assert filesystem._Loop._wrapper(broken, OSError(errno.EDQUOT, "")) == -errno.EDQUOT  # noqa: SLF001
+
+
+def take(puppet: Puppet, name: str) -> int:
+    """Duplicate the puppet's descriptor into this process: the same open file, as if it had been sent."""
+    fd = puppet.do(name)
+    pidfd = os.pidfd_open(puppet.pid)
+    try:
+        taken = ctypes.CDLL(None).syscall(SYS_PIDFD_GETFD, pidfd, fd, 0)
+    finally:
+        os.close(pidfd)
+    assert taken >= 0
+    return int(taken)

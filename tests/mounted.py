@@ -1,0 +1,147 @@
+"""A real mount by a real daemon, watched for what must never happen.
+
+Whatever a test does, at its end the daemon has no more descriptors than at its start, has stayed below
+its ceiling of memory, has said nothing suspicious, ends with 0 when asked to, and leaves no mount.
+"""
+
+import contextlib
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from pressurefs.mounts import read_mountinfo, topmost
+
+SUSPICIOUS = re.compile(
+    r"traceback|exception|\bfault\b|warning:|segmentation|assert|fuse:|leak", re.IGNORECASE
+)
+RSS_CEILING_KIB = 30 * 1024
+DEADLINE_SECONDS = 30.0
+
+
+class Mounted:
+    """A running daemon and its mount.  ``stderr`` collects what it says."""
+
+    def __init__(self, path: Path, process: subprocess.Popen[bytes], stderr: Path) -> None:
+        self.path = path
+        self.process = process
+        self._stderr = stderr
+        self.descriptors_at_start = self.descriptors()
+
+    @property
+    def vmpressure(self) -> str:
+        """The control file's path."""
+        return str(self.path / "vmpressure")
+
+    def debug(self, name: str) -> str:
+        """Read a file of the debug directory."""
+        return (self.path / "vmpressure.debug" / name).read_text()
+
+    def inject(self, text: str) -> None:
+        """Put an event or a sample in."""
+        with open(self.path / "vmpressure.debug" / "inject", "w") as file:
+            file.write(text)
+
+    def registrations(self) -> list[list[str]]:
+        """Return the fields of each live or not yet swept registration."""
+        return [line.split() for line in self.debug("registrations").splitlines()]
+
+    def descriptors(self) -> int:
+        """Return how many descriptors the daemon has open."""
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def rss_kib(self) -> int:
+        """Return the daemon's resident memory."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        match = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+        assert match is not None
+        return int(match[1])
+
+    def said(self) -> str:
+        """Return what the daemon has written to stderr so far."""
+        return self._stderr.read_text()
+
+    def await_registrations(self, count: int) -> None:
+        """Wait until the dead have been swept and just so many are left."""
+        eventually(lambda: len(self.registrations()) == count)
+
+
+def eventually(holds: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> None:
+    """Look until something holds; fail after the deadline."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "did not come to hold in time"
+        select.select([], [], [], 0.01)
+
+
+def is_mounted(path: Path) -> bool:
+    """Tell whether anything is mounted there, without touching it."""
+    return topmost(read_mountinfo(), str(path)) is not None
+
+
+def readable(fd: int, seconds: float = DEADLINE_SECONDS) -> bool:
+    """Wait for a descriptor to become readable."""
+    return bool(select.select([fd], [], [], seconds)[0])
+
+
+@contextlib.contextmanager
+def mounted(
+    directory: Path,
+    *arguments: str,
+    at: Path | None = None,
+    debug: bool = True,
+    through: Sequence[str] = (),
+    rss_kib: int = RSS_CEILING_KIB,
+) -> Iterator[Mounted]:
+    """Mount at ``directory``/mount, or ``at`` another place, and hold the daemon to its promises.
+
+    The mount stands for a tree of plain directories, ``directory``/cgroups, which has /a/b.
+    ``through``: a command that runs the daemon, such as setpriv.
+    """
+    directory.chmod(0o755)  # other users must reach the mount
+    tree = directory / "cgroups"
+    (tree / "a" / "b").mkdir(parents=True, exist_ok=True)
+    path = at or directory / "mount"
+    with contextlib.suppress(FileExistsError):
+        path.mkdir()
+    stderr = directory / "stderr"
+    ready_read, ready_write = os.pipe()
+    command = [
+        sys.executable,
+        "-m",
+        "pressurefs",
+        "mount",
+        "--ready-fd",
+        str(ready_write),
+        "--cgroup",
+        str(tree),
+    ]
+    if debug:
+        command.append("--debug")
+    with stderr.open("wb") as log:
+        process = subprocess.Popen(
+            [*through, *command, *arguments, str(path)], pass_fds=[ready_write], stderr=log
+        )
+    os.close(ready_write)
+    try:
+        assert readable(ready_read), f"not ready: {stderr.read_text()}"
+        assert os.read(ready_read, 1) == b"\n", f"ended at once: {stderr.read_text()}"
+        mount = Mounted(path, process, stderr)
+        yield mount
+        if process.poll() is None:
+            eventually(lambda: mount.descriptors() <= mount.descriptors_at_start)
+            assert mount.rss_kib() < rss_kib
+            process.terminate()
+        assert process.wait(DEADLINE_SECONDS) == 0
+        assert not SUSPICIOUS.search(stderr.read_text()), stderr.read_text()
+        assert not is_mounted(path)
+    finally:
+        os.close(ready_read)
+        process.kill()
+        process.wait()
+        if is_mounted(path):
+            subprocess.run(["umount", "-l", path], check=True)

@@ -1,0 +1,1 @@
+"""The machine lane: what only a whole machine can be tried on. scripts/machine boots one."""

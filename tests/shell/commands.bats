@@ -99,7 +99,7 @@ load mounted
     listener=$!
     until [ "$(wc -l <"$MOUNT/vmpressure.debug/registrations")" -eq 3 ]; do :; done
     pressurefs inject "$MOUNT" medium
-    until grep -q medium\ r "$WORK/heard"; do :; done
+    until grep -q 'medium r' "$WORK/heard" && grep -q 'low  ' "$WORK/heard"; do :; done
     kill "$DAEMON"
     wait "$listener"
     grep -q 'low .*signalled 1 times' "$WORK/heard"

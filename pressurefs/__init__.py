@@ -17,6 +17,7 @@ Rooms, the lowest first; imports point downwards only:
     cgroups                       the tree that the mount stands for
     tree, debug, control          what the mount contains
     filesystem                    the adapter to FUSE
+    staying                       the daemon's memory under pressure
     daemon                        threads, start and stop
     client                        what an application does to be told
     cli                           the command

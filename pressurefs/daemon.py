@@ -20,7 +20,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import NamedTuple
 
-from pressurefs import exits, mounts
+from pressurefs import exits, mounts, staying
 from pressurefs.cgroups import CgroupRoot
 from pressurefs.control import TopDirectory
 from pressurefs.exchange import Exchange
@@ -37,7 +37,7 @@ _log = logging.getLogger("pressurefs.daemon")
 # of them sweeps come less often: up to a tenth as often, to stay at this share of one core.
 SWEEP_SECONDS = 1.0
 SWEEP_SECONDS_MAX = 10.0
-SWEEP_CORE_SHARE = 0.001
+SWEEP_CORE_SHARE = 0.0003
 
 # A Python thread that computes keeps the interpreter this long before another gets its turn; the
 # default of 5 ms would stand between a full window and its signal.
@@ -89,6 +89,8 @@ class Daemon:
             signal.signal(number, lambda *_: self._happened.put(_Event.ASKED_TO_STOP))
         self._start("fuse", self._serve)
         if self._wait(_READY_TIMEOUT_SECONDS) is _Event.ANSWERS:
+            staying.lock_memory()
+            staying.avoid_oom_killer()
             self._start("pump", self._pump)
             _say_ready(self._settings.ready_fd)
             self._await_end()

@@ -28,7 +28,7 @@ ORDER = [
     "cgroups",
     *("tree", "debug", "control"),
     "filesystem",
-    "daemon",
+    *("staying", "daemon"),
     "client",
     *("cli", "__main__"),
 ]

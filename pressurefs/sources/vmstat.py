@@ -15,6 +15,7 @@ Some facts about sampling:
   memory is available.
 """
 
+import contextlib
 import errno
 import os
 import re
@@ -44,6 +45,8 @@ EXHAUSTED_AVAILABLE_SHARE = 0.02
 # What the second sign stands for in a sample: reclaim that has tried everything.
 EXHAUSTED_PRIORITY = 0
 
+_READ_BYTES = 32768  # above what /proc/vmstat and /proc/meminfo have
+
 _SCANNED = re.compile(rb"pgscan_(kswapd|direct|khugepaged)")
 _RECLAIMED = re.compile(rb"pgsteal_(kswapd|direct|khugepaged)")
 _STALLS = re.compile(rb"allocstall(_\w+)?")
@@ -59,6 +62,28 @@ class Counters(NamedTuple):
     stalls: int
 
 
+class HeldFile:
+    """A file of /proc that stays open: opening one takes memory, just when there is none."""
+
+    def __init__(self, path: Path) -> None:
+        """Raise SourceUnavailable where there is no such file."""
+        try:
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise SourceUnavailable(error.errno, f"{path}: {error.strerror}") from None
+
+    def read(self) -> bytes:
+        """Return the content as of now."""
+        content = os.pread(self._fd, _READ_BYTES, 0)
+        while len(content) % _READ_BYTES == 0 and (more := os.pread(self._fd, _READ_BYTES, len(content))):
+            content += more
+        return content
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
 class VmstatFile:
     """/proc/vmstat, held open.  Its lines keep their places while a kernel runs, so their names are
     read once: a look then parses 14 numbers, 7 us where a dictionary of all took 27.
@@ -66,11 +91,8 @@ class VmstatFile:
 
     def __init__(self, path: Path) -> None:
         """Raise SourceUnavailable where there is no such file or it shows no reclaim."""
-        try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise SourceUnavailable(error.errno, f"{path}: {error.strerror}") from None
-        names = [line.partition(b" ")[0] for line in self._lines()]
+        self._file = HeldFile(path)
+        names = [line.partition(b" ")[0] for line in self._file.read().split(b"\n")]
         self._places = [
             [(number, len(name) + 1) for number, name in enumerate(names) if wanted.fullmatch(name)]
             for wanted in (_FREE_PAGES, _SCANNED, _RECLAIMED, _STALLS)
@@ -81,32 +103,29 @@ class VmstatFile:
 
     def read(self) -> Counters:
         """Read the counters as of now."""
-        lines = self._lines()
+        lines = self._file.read().split(b"\n")
         return Counters(*(sum(int(lines[number][start:]) for number, start in one) for one in self._places))
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._fd)
-
-    def _lines(self) -> list[bytes]:
-        return os.pread(self._fd, 32768, 0).split(b"\n")
+        self._file.close()
 
 
-def parse_low_watermark_pages(zoneinfo: str) -> int | None:
+def parse_low_watermark_pages(zoneinfo: bytes) -> int | None:
     """Return the sum of the zones' low watermarks; None on a machine with several memory nodes.
 
     There an allocation that is bound to one node can find that one full while the sum looks well.
     """
-    nodes = set(re.findall(r"^Node (\d+),", zoneinfo, re.MULTILINE))
+    nodes = set(re.findall(rb"^Node (\d+),", zoneinfo, re.MULTILINE))
     if len(nodes) != 1:
         return None
-    return sum(int(pages) for pages in re.findall(r"^ +low +(\d+)$", zoneinfo, re.MULTILINE))
+    return sum(int(pages) for pages in re.findall(rb"^ +low +(\d+)$", zoneinfo, re.MULTILINE))
 
 
-def parse_available_share(meminfo: str) -> float:
+def parse_available_share(meminfo: bytes) -> float:
     """Return MemAvailable as a share of MemTotal."""
-    kibibytes = dict(re.findall(r"^(MemTotal|MemAvailable): +(\d+) kB$", meminfo, re.MULTILINE))
-    return int(kibibytes["MemAvailable"]) / int(kibibytes["MemTotal"])
+    kibibytes = dict(re.findall(rb"^(MemTotal|MemAvailable): +(\d+) kB$", meminfo, re.MULTILINE))
+    return int(kibibytes[b"MemAvailable"]) / int(kibibytes[b"MemTotal"])
 
 
 def idle_seconds(headroom_pages: int, page_size: int) -> float:
@@ -122,22 +141,24 @@ class VmstatSource:
 
     def __init__(self, proc: Path) -> None:
         """Raise SourceUnavailable where ``proc`` has no usable vmstat, zoneinfo or meminfo."""
-        self._proc = proc
         self._page_size = os.sysconf("SC_PAGE_SIZE")
-        self._vmstat = VmstatFile(proc / "vmstat")
-        try:
-            parse_available_share((proc / "meminfo").read_text())
-            self._low_pages = parse_low_watermark_pages((proc / "zoneinfo").read_text())
-        except (OSError, KeyError) as error:
-            self._vmstat.close()
-            raise SourceUnavailable(errno.ENOTSUP, f"{proc}: {error}") from None
-        self.start(0.0)
+        with contextlib.ExitStack() as opened:
+            self._vmstat = opened.enter_context(contextlib.closing(VmstatFile(proc / "vmstat")))
+            self._zoneinfo = opened.enter_context(contextlib.closing(HeldFile(proc / "zoneinfo")))
+            self._meminfo = opened.enter_context(contextlib.closing(HeldFile(proc / "meminfo")))
+            try:
+                self.start(0.0)
+            except KeyError as error:
+                raise SourceUnavailable(errno.ENOTSUP, f"{proc}/meminfo shows no {error}") from None
+            opened.pop_all()
 
     def start(self, now: float) -> None:
-        """Begin: the counters of this moment are zero."""
+        """Begin: the counters of this moment are zero.  Everything that a look may need is touched once."""
         self._last = self._vmstat.read()
         self._looked = self._busy_until = now
         self._watermarks_read = now
+        self._low_pages = parse_low_watermark_pages(self._zoneinfo.read())
+        self._is_exhausted()
 
     def read(self, now: float) -> Sequence[Sample]:
         """Return at most one sample of what was scanned since the last look, and one of the second sign."""
@@ -163,14 +184,16 @@ class VmstatSource:
             return self._looked + BUSY_SECONDS
         if self._looked - self._watermarks_read >= WATERMARKS_SECONDS:
             self._watermarks_read = self._looked
-            self._low_pages = parse_low_watermark_pages((self._proc / "zoneinfo").read_text())
+            self._low_pages = parse_low_watermark_pages(self._zoneinfo.read())
         if self._low_pages is None:
             return self._looked + NEAR_SECONDS
         return self._looked + idle_seconds(self._last.free_pages - self._low_pages, self._page_size)
 
     def close(self) -> None:
-        """Close /proc/vmstat."""
+        """Close the files."""
         self._vmstat.close()
+        self._zoneinfo.close()
+        self._meminfo.close()
 
     def _is_exhausted(self) -> bool:
-        return parse_available_share((self._proc / "meminfo").read_text()) < EXHAUSTED_AVAILABLE_SHARE
+        return parse_available_share(self._meminfo.read()) < EXHAUSTED_AVAILABLE_SHARE

@@ -129,19 +129,19 @@ def test_second_sign_is_oom(procfs: Procfs) -> None:
 
 def test_low_watermark_pages() -> None:
     """The zones' low watermarks are summed, and the like-named lines of pagesets are not among them."""
-    assert parse_low_watermark_pages(ONE_NODE) == LOW_WATERMARK_PAGES
+    assert parse_low_watermark_pages(ONE_NODE.encode()) == LOW_WATERMARK_PAGES
 
 
 @pytest.mark.parametrize("text", [TWO_NODES, ""], ids=["two nodes", "empty"])
 def test_no_sum_of_watermarks(text: str) -> None:
     """Several memory nodes, or none at all, have no sum that would promise anything."""
-    assert parse_low_watermark_pages(text) is None
+    assert parse_low_watermark_pages(text.encode()) is None
 
 
 def test_available_share() -> None:
     """MemAvailable is told as a share of MemTotal."""
     text = "MemTotal:  8000 kB\nMemFree:  7 kB\nMemAvailable:    2000 kB\nHugePages_Total: 0\n"
-    assert parse_available_share(text) == 0.25
+    assert parse_available_share(text.encode()) == 0.25
 
 
 @pytest.mark.parametrize("name", ["vmstat", "zoneinfo", "meminfo"])

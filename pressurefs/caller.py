@@ -39,23 +39,29 @@ class Descriptor(NamedTuple):
     inode: int
 
 
-def read_descriptor(caller: Caller, fd: int) -> Descriptor:
-    """Look at a descriptor; refuse with EBADF, EPERM or ESRCH.
+def read_link(caller: Caller, fd: int) -> str:
+    """Return what kind of file a descriptor is; refuse with EBADF, EPERM or ESRCH.
 
-    A descriptor opened with O_PATH counts as closed: the kernel does not find it either.  Reasons
-    name no number: the log tells each cause once, and numbers would make causes without end.
+    Reasons name no number: the log tells each cause once, and numbers would make causes without end.
     """
     if caller.pid == 0:
         raise Refusal(errno.ESRCH, "the writer lives in a pid namespace that the daemon cannot see")
     try:
-        link = os.readlink(f"/proc/{caller.pid}/fd/{fd}")
+        return os.readlink(f"/proc/{caller.pid}/fd/{fd}")
+    except OSError as error:
+        raise _refusal_of_look(error) from None
+
+
+def read_descriptor(caller: Caller, fd: int) -> Descriptor:
+    """Look at a descriptor; refuse as ``read_link``.
+
+    A descriptor opened with O_PATH counts as closed, EBADF: the kernel does not find it either.
+    """
+    link = read_link(caller, fd)
+    try:
         shown = _FDINFO.search(_read(f"/proc/{caller.pid}/fdinfo/{fd}"))
-    except FileNotFoundError:
-        raise Refusal(errno.EBADF, "no such descriptor is open in the writer") from None
-    except PermissionError:
-        raise Refusal(errno.EPERM, "the daemon may not look into the writer") from None
-    except ProcessLookupError:
-        raise Refusal(errno.ESRCH, "the writer is gone") from None
+    except OSError as error:
+        raise _refusal_of_look(error) from None
     if shown is None:
         raise OSError(errno.ENOTSUP, "fdinfo shows no inode: Linux 5.15 or later is needed")
     flags, mount_id, inode = shown.groups()
@@ -93,6 +99,17 @@ def mounted_device(caller: Caller, mount_id: int) -> str | None:
             if mount.mount_id == mount_id:
                 return mount.device
     return None
+
+
+def _refusal_of_look(error: OSError) -> OSError:
+    """Turn what /proc answers into what the writer is told."""
+    if isinstance(error, FileNotFoundError):
+        return Refusal(errno.EBADF, "no such descriptor is open in the writer")
+    if isinstance(error, PermissionError):
+        return Refusal(errno.EPERM, "the daemon may not look into the writer")
+    if isinstance(error, ProcessLookupError):
+        return Refusal(errno.ESRCH, "the writer is gone")
+    return error
 
 
 def _status_field(pid: int, name: bytes) -> bytes:

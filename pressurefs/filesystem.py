@@ -17,7 +17,9 @@ Some facts about fusepy 3.0.1 and libfuse 2.9 that shape this file:
 - Names are bytes.  Latin-1 maps each byte to one character and back, so no name can fail to decode.
 """
 
+import ctypes
 import errno
+import functools
 import itertools
 import logging
 import os
@@ -39,6 +41,7 @@ from pressurefs.tree import Access, Directory, File, Node
 _log = logging.getLogger("pressurefs.filesystem")
 
 _ENCODING = "latin-1"
+_STAT_BYTES = ctypes.sizeof(fuse.c_stat)
 
 
 class _Handle(NamedTuple):
@@ -72,7 +75,11 @@ class Operations:
 
     def getattr(self, path: str, _handle: Any = None) -> dict[str, int]:
         """Return the attributes of a path."""
-        return self._attributes(self._top.find(path))
+        return _attributes(*self.identity(path))
+
+    def identity(self, path: str) -> tuple[int, int, int, int, int]:
+        """Return what the attributes of a path are made from: inode, mode, uid, gid, birth in ns."""
+        return self._identity(self._top.find(path))
 
     def readdir(self, path: str, _handle: Any) -> Iterator[tuple[str, dict[str, int], int]]:
         """Yield (name, attributes, 0) for each entry."""
@@ -80,7 +87,7 @@ class Operations:
         if not isinstance(directory, Directory):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         for name, node in ((".", directory), ("..", directory), *directory.children.items()):
-            yield name, self._attributes(node), 0
+            yield name, _attributes(*self._identity(node)), 0
 
     def open(self, path: str, info: Any) -> int:
         """Open a file; the mode was checked by the kernel (default_permissions)."""
@@ -147,22 +154,39 @@ class Operations:
 
     mknod = mkdir = unlink = rmdir = symlink = link = _not_permitted
 
-    def _attributes(self, node: Node) -> dict[str, int]:
-        return {
-            "st_ino": node.inode,
-            "st_mode": node.mode,
-            "st_nlink": 2 if stat.S_ISDIR(node.mode) else 1,
-            "st_uid": node.uid,
-            "st_gid": node.gid,
-            "st_size": 0,
-            "st_atime": self._born_ns,
-            "st_mtime": self._born_ns,
-            "st_ctime": self._born_ns,
-        }
+    def _identity(self, node: Node) -> tuple[int, int, int, int, int]:
+        return node.inode, node.mode, node.uid, node.gid, self._born_ns
+
+
+def _attributes(inode: int, mode: int, uid: int, gid: int, born_ns: int) -> dict[str, int]:
+    return {
+        "st_ino": inode,
+        "st_mode": mode,
+        "st_nlink": 2 if stat.S_ISDIR(mode) else 1,
+        "st_uid": uid,
+        "st_gid": gid,
+        "st_size": 0,
+        "st_atime": born_ns,
+        "st_mtime": born_ns,
+        "st_ctime": born_ns,
+    }
+
+
+@functools.lru_cache(maxsize=1024)
+def _stat_of(inode: int, mode: int, uid: int, gid: int, born_ns: int) -> Any:
+    prepared = fuse.c_stat()
+    fuse.set_st_attrs(prepared, _attributes(inode, mode, uid, gid, born_ns), use_ns=True)
+    return ctypes.byref(prepared)
 
 
 class _Loop(fuse.FUSE):  # type: ignore[misc]
     """fusepy's loop, with answers that are never a wrong success and never a guess."""
+
+    def fgetattr(self, path: bytes, buffer: Any, _info: Any) -> int:
+        """Copy the attributes as a whole; fusepy sets them field by field, thrice for each write."""
+        prepared = _stat_of(*self.operations.identity(path.decode(_ENCODING)))
+        ctypes.memmove(buffer, prepared, _STAT_BYTES)
+        return 0
 
     @staticmethod
     def _wrapper(func: Callable[..., Any], *args: Any, **kwargs: Any) -> int:

@@ -60,24 +60,54 @@ struct pfs_ring {
 	uint64_t signals_sent;
 };
 
-/* A pidfd of a thread that need not lead its process: its own descriptor table
- * counts.  EINVAL on kernels before 6.9. */
-static int pfs_pidfd_open_thread(int tid)
+/* Close without losing the errno of what failed before. */
+static void pfs_close(int fd)
 {
-	return (int)syscall(SYS_pidfd_open, tid, PFS_PIDFD_THREAD);
+	int saved = errno;
+
+	close(fd);
+	errno = saved;
 }
 
-static int pfs_pidfd_getfd(int pidfd, int target_fd)
+/* Duplicate a descriptor of another process.  As a thread, it need not lead
+ * its process, and its own descriptor table counts: EINVAL before Linux 6.9. */
+static int pfs_take(int pid, int as_thread, int target_fd)
 {
-	return (int)syscall(SYS_pidfd_getfd, pidfd, target_fd, 0);
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, as_thread ? PFS_PIDFD_THREAD : 0);
+	int taken;
+
+	if (pidfd < 0)
+		return -1;
+	taken = (int)syscall(SYS_pidfd_getfd, pidfd, target_fd, 0);
+	pfs_close(pidfd);
+	return taken;
 }
 
-/* No events are asked for: the row itself is the message. */
-static int pfs_epoll_add(int epoll_fd, int event_fd, uint64_t token)
+/* Add a row for an eventfd, under a number that no row of it has yet: numbers
+ * are tried from `*next` on, round and round below `end`.  No events are asked
+ * for: the row itself is the message.  EEXIST: every number has one. */
+static int pfs_epoll_add(int epoll_fd, int event_fd, int *next, int end, uint64_t token)
 {
 	struct epoll_event row = { .events = 0, .data = { .u64 = token } };
 
-	return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, event_fd, &row);
+	for (int attempt = 0; attempt < end; attempt++) {
+		int moved = fcntl(event_fd, F_DUPFD_CLOEXEC, *next);
+		int added;
+
+		if (moved < 0 && *next > 0 && (errno == EINVAL || errno == EMFILE)) {
+			/* Past our limit, or nothing is free from there on. */
+			*next = 0;
+			continue;
+		}
+		if (moved < 0)
+			return -1;
+		*next = moved + 1 < end ? moved + 1 : 0;
+		added = epoll_ctl(epoll_fd, EPOLL_CTL_ADD, moved, &row);
+		pfs_close(moved);
+		if (added == 0 || errno != EEXIST)
+			return added;
+	}
+	return -1;
 }
 
 static int pfs_ring_map(struct pfs_ring *ring, const struct io_uring_params *params)
@@ -153,7 +183,8 @@ static void pfs_ring_close(struct pfs_ring *ring)
 	errno = saved;
 }
 
-static struct pfs_ring *pfs_ring_open(int event_fd)
+/* A ring that is tied to nothing yet. */
+static struct pfs_ring *pfs_ring_open(void)
 {
 	struct io_uring_params params;
 	struct pfs_ring *ring = calloc(1, sizeof(*ring));
@@ -164,12 +195,25 @@ static struct pfs_ring *pfs_ring_open(int event_fd)
 	ring->rings_map = MAP_FAILED;
 	ring->sqes = MAP_FAILED;
 	ring->fd = (int)syscall(SYS_io_uring_setup, 1, &params);
-	if (ring->fd < 0 || pfs_ring_map(ring, &params) < 0 || pfs_ring_nop(ring) < 0 ||
-	    syscall(SYS_io_uring_register, ring->fd, IORING_REGISTER_EVENTFD, &event_fd, 1) < 0) {
+	if (ring->fd < 0 || pfs_ring_map(ring, &params) < 0 || pfs_ring_nop(ring) < 0) {
 		pfs_ring_close(ring);
 		return NULL;
 	}
 	return ring;
+}
+
+/* Tie a ring to an eventfd's counter.  The kernel says what is no eventfd:
+ * EINVAL, or EBADF for one that was opened with O_PATH. */
+static int pfs_ring_tie(struct pfs_ring *ring, int event_fd)
+{
+	ring->signals_sent = 0;
+	return (int)syscall(SYS_io_uring_register, ring->fd, IORING_REGISTER_EVENTFD, &event_fd, 1);
+}
+
+/* Let go of the counter; the ring may be tied to another. */
+static int pfs_ring_untie(struct pfs_ring *ring)
+{
+	return (int)syscall(SYS_io_uring_register, ring->fd, IORING_UNREGISTER_EVENTFD, NULL, 0);
 }
 
 static int pfs_ring_signal(struct pfs_ring *ring)

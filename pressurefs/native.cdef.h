@@ -1,11 +1,12 @@
 /* What Python sees of native.c. Every call answers -1 or NULL and errno on failure. */
 
-int pfs_pidfd_open_thread(int tid);
-int pfs_pidfd_getfd(int pidfd, int target_fd);
-int pfs_epoll_add(int epoll_fd, int event_fd, uint64_t token);
+int pfs_take(int pid, int as_thread, int target_fd);
+int pfs_epoll_add(int epoll_fd, int event_fd, int *next, int end, uint64_t token);
 
 struct pfs_ring;
-struct pfs_ring *pfs_ring_open(int event_fd);
+struct pfs_ring *pfs_ring_open(void);
+int pfs_ring_tie(struct pfs_ring *ring, int event_fd);
+int pfs_ring_untie(struct pfs_ring *ring);
 int pfs_ring_signal(struct pfs_ring *ring);
 size_t pfs_ring_signal_all(struct pfs_ring **rings, size_t count);
 uint64_t pfs_ring_signals_sent(const struct pfs_ring *ring);

@@ -11,7 +11,7 @@ import itertools
 import stat
 from typing import NamedTuple
 
-from pressurefs.caller import Caller, mounted_device, read_descriptor, read_groups
+from pressurefs.caller import Caller, mounted_device, read_descriptor, read_groups, read_link
 from pressurefs.exchange import Exchange
 from pressurefs.protocol import Mode, Refusal, parse_request, parse_wish
 from pressurefs.registry import Registration
@@ -23,7 +23,7 @@ REGISTRATIONS_PER_USER = 1024
 
 # Sweep after this many registrations beyond twice what lived before: a program that registers and
 # closes in a loop keeps our tables short, and the sweeps cost a fixed share of its calls.
-_SWEEP_SLACK = 256
+_SWEEP_SLACK = 64
 
 
 class ControlFile(NamedTuple):
@@ -57,10 +57,16 @@ class Registrar:
         request = parse_request(written)
         if opener_uid not in (0, caller.uid):
             raise Refusal(errno.EPERM, "the file was opened by another user than the writer")
-        require_eventfd(read_descriptor(caller, request.event_fd).link)
-        if request.control_fd is not None:
-            _require_control_file(control, caller, request.control_fd)
-        wish = parse_wish(request.wish)
+        link = read_link(caller, request.event_fd)
+        try:
+            require_eventfd(link)
+            if request.control_fd is not None:
+                _require_control_file(control, caller, request.control_fd)
+            wish = parse_wish(request.wish)
+        except Refusal:
+            # An event_fd opened with O_PATH comes first; a good line learns of that when it is tied.
+            read_descriptor(caller, request.event_fd)
+            raise
         self._require_quota(caller.uid)
 
         token = next(self._tokens)
@@ -83,8 +89,9 @@ class Registrar:
         except Refusal as refusal:
             if refusal.number not in (errno.ENFILE, errno.ENOMEM):
                 raise
-        # What dead registrations hold may be all that is missing.
+        # What dead registrations hold, and what waits for use, may be all that is missing.
         self.sweep()
+        self._signaller.give_up_spares()
         return self._signaller.keep(caller, event_fd, token)
 
     def _require_quota(self, uid: int) -> None:

@@ -18,19 +18,19 @@ descriptor is first moved to a number that goes round, and EEXIST means no more 
 
 pidfd_getfd(2) takes the descriptor from the *writing thread's* table.  pidfd_open(2) accepts a
 thread since 6.9; before, only the process can be named, and a thread with a table of its own is
-found out by comparing ``eventfd-id``.
+found out by comparing ``eventfd-id``.  Whether what came is an eventfd, the ring says when it is tied.
 
-Threads: take, keep and drop are called under the daemon's lock or before anybody else knows the
-ring; ``signal`` and ``drop`` of one ring must not run at the same time, which is that lock's work.
+Threads: ``signal`` and ``drop`` must not run at the same time, which is the exchange's lock's work.
+``keep`` is the FUSE thread's alone and runs beside them: it knows only rings that nobody else knows.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
 import re
+import resource
 import select
 import threading
 from pathlib import Path
@@ -41,7 +41,7 @@ from pressurefs.caller import EVENTFD_LINK, Caller, read_eventfd_id, read_thread
 from pressurefs.protocol import Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from pressurefs._native import Ring
 
@@ -49,11 +49,14 @@ EventFd = NewType("EventFd", int)
 
 _ROW = re.compile(rb"^tfd:.* data: +([0-9a-f]+) ", re.MULTILINE)
 
-# The numbers that a taken descriptor is moved to.  The descriptor table is grown to hold them all before
+# Taken descriptors are moved to numbers below this.  The descriptor table is grown to hold them all before
 # there are threads: later, each doubling would wait for an RCU grace period, 10 ms.
-_MOVED_FDS = range(64, 16384)
-# One eventfd registered this often has a row under every number that we try.
-_MOVES_MAX = 4096
+_MOVED_FDS_END = 16384
+
+# Rings that are ready for use, so that a registration need not wait for one: opening and closing a ring
+# takes longer than all the rest.  Each costs a descriptor, so a daemon with a low limit has fewer.
+_SPARE_RINGS_MAX = 64
+_DESCRIPTORS_PER_SPARE_RING = 16
 
 # Our own shortage, and what the writer is told of it.
 _SHORTAGES = {
@@ -70,15 +73,13 @@ class Signaller:
     def __init__(self) -> None:
         """Raise OSError where this kernel or container allows no io_uring."""
         self._rows = select.epoll()
-        self._next_fd = _MOVED_FDS.start
+        self._next_fd = ffi.new("int *")
         self._closing: dict[int, threading.Thread] = {}
-        probe = os.eventfd(0, os.EFD_CLOEXEC)
-        try:
-            self.drop(_open_ring(probe))
-            with contextlib.suppress(OSError):  # our limit may be lower
-                os.close(fcntl.fcntl(probe, fcntl.F_DUPFD_CLOEXEC, _MOVED_FDS.stop - 1))
-        finally:
-            os.close(probe)
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._spare_rings_max = min(_SPARE_RINGS_MAX, limit // _DESCRIPTORS_PER_SPARE_RING)
+        self._spare_rings = [_open_ring() for _ in range(self._spare_rings_max)]
+        if limit >= _MOVED_FDS_END:
+            os.close(fcntl.fcntl(self._rows, fcntl.F_DUPFD_CLOEXEC, _MOVED_FDS_END - 1))
 
     def keep(self, caller: Caller, fd: int, token: int) -> Ring:
         """Tie the caller's eventfd to ``token`` without holding it; refuse what cannot be tied.
@@ -87,12 +88,14 @@ class Signaller:
         and closing somebody's file can block.  EBADF, EINVAL: no eventfd is there any more.  EPERM:
         its owner cannot be looked into.  ENFILE, ENOMEM: our own shortage.
         """
-        with _shortages_refused():
-            taken = self._take(caller, fd)
-            try:
-                return self._tie(taken, token)
-            finally:
-                os.close(taken)
+        try:
+            return self._keep(caller, fd, token)
+        except Refusal:
+            raise
+        except OSError as error:
+            if error.errno in _SHORTAGES:
+                raise Refusal(*_SHORTAGES[error.errno]) from None
+            raise
 
     def signal(self, rings: Iterable[Ring]) -> None:
         """Add one to each eventfd.  Never blocks, whatever its readers do."""
@@ -104,76 +107,80 @@ class Signaller:
         return lib.pfs_ring_signals_sent(ring)
 
     def drop(self, ring: Ring) -> None:
-        """Let go of the counter; the ring must not be used again."""
-        lib.pfs_ring_close(ring)
+        """Let go of the counter; the ring is not the caller's any more."""
+        if len(self._spare_rings) < self._spare_rings_max and lib.pfs_ring_untie(ring) == 0:
+            self._spare_rings.append(ring)
+        else:
+            lib.pfs_ring_close(ring)
+
+    def give_up_spares(self) -> None:
+        """Close the rings that wait for use: when descriptors run out, they are better used otherwise."""
+        while self._spare_rings:
+            lib.pfs_ring_close(self._spare_rings.pop())
 
     def gone(self, tokens: set[int]) -> set[int]:
         """Return those of ``tokens`` whose eventfd has been closed by its last holder."""
         rows = Path(f"/proc/self/fdinfo/{self._rows.fileno()}").read_bytes()
         return tokens.difference(int(token, 16) for token in _ROW.findall(rows))
 
-    def close(self) -> None:
-        """Close the epoll set.  Rings are dropped by their owner, before."""
-        self._rows.close()
-
-    def _take(self, caller: Caller, fd: int) -> EventFd:
-        """Duplicate the caller's descriptor; whatever else came in its place is closed elsewhere."""
-        closing = self._closing.get(caller.uid)
-        if closing is not None and closing.is_alive():
-            raise Refusal(errno.EPERM, "what this user swapped for an eventfd is still being closed")
-        pidfd, is_whole_process = _open_pidfd(caller.pid)
+    def _keep(self, caller: Caller, fd: int, token: int) -> Ring:
+        taken = self._take(caller, fd)
         try:
-            taken = lib.pfs_pidfd_getfd(pidfd, fd)
-            if taken < 0:
-                raise _refusal_of_getfd(ffi.errno)
-        finally:
-            os.close(pidfd)
-        # Between the look and the take another thread of the writer can have put anything there,
-        # say a file of a file system whose server never answers: closing that would block us.
-        link = os.readlink(f"/proc/self/fd/{taken}")
-        if link != EVENTFD_LINK:
-            closer = self._closing[caller.uid] = threading.Thread(target=os.close, args=(taken,), daemon=True)
-            closer.start()
-            require_eventfd(link)
-        if is_whole_process and read_eventfd_id("self", taken) != read_eventfd_id(caller.pid, fd):
+            ring = self._tie(taken)
+        except Refusal:
+            self._close_elsewhere(caller, taken)
+            raise
+        except BaseException:
             os.close(taken)
-            raise Refusal(
-                errno.EPERM, "before Linux 6.9 nothing can be taken from a thread with descriptors of its own"
-            )
-        return EventFd(taken)
-
-    def _tie(self, taken: EventFd, token: int) -> Ring:
-        ring = _open_ring(taken)
+            raise
         try:
             self._add_row(taken, token)
         except BaseException:
             self.drop(ring)
             raise
+        finally:
+            os.close(taken)
         return ring
 
-    def _add_row(self, taken: EventFd, token: int) -> None:
-        for _ in range(_MOVES_MAX):
-            moved = self._move(taken)
-            try:
-                if lib.pfs_epoll_add(self._rows.fileno(), moved, token) == 0:
-                    return
-                if ffi.errno != errno.EEXIST:
-                    raise OSError(ffi.errno, os.strerror(ffi.errno))
-            finally:
-                os.close(moved)
-        raise Refusal(errno.ENFILE, "the same eventfd is registered too often")
+    def _take(self, caller: Caller, fd: int) -> EventFd:
+        """Duplicate the caller's descriptor, which another thread may have swapped for anything by now."""
+        closing = self._closing.get(caller.uid)
+        if closing is not None and closing.is_alive():
+            raise Refusal(errno.EPERM, "what this user swapped for an eventfd is still being closed")
+        taken = lib.pfs_take(caller.pid, True, fd)  # noqa: FBT003, as a thread
+        if taken < 0 and ffi.errno == errno.EINVAL:
+            return _take_from_process(caller, fd)
+        if taken < 0:
+            raise _refusal_of_take(ffi.errno)
+        return EventFd(taken)
 
-    def _move(self, taken: EventFd) -> EventFd:
-        """Duplicate a descriptor onto the next number, round and round."""
-        try:
-            moved = fcntl.fcntl(taken, fcntl.F_DUPFD_CLOEXEC, self._next_fd)
-        except OSError as error:
-            # EINVAL: past our descriptor limit; EMFILE: every number from there on is in use.
-            if error.errno not in (errno.EINVAL, errno.EMFILE):
-                raise
-            moved = fcntl.fcntl(taken, fcntl.F_DUPFD_CLOEXEC, 0)
-        self._next_fd = moved + 1 if moved + 1 in _MOVED_FDS else _MOVED_FDS.start
-        return EventFd(moved)
+    def _tie(self, taken: EventFd) -> Ring:
+        """Tie a ring to what was taken; the kernel itself says whether that is an eventfd."""
+        ring = self._spare_rings.pop() if self._spare_rings else _open_ring()
+        if lib.pfs_ring_tie(ring, taken) == 0:
+            return ring
+        number = ffi.errno
+        self._spare_rings.append(ring)
+        if number == errno.EBADF:
+            raise Refusal(errno.EBADF, "the descriptor was opened with O_PATH")
+        if number == errno.EINVAL:
+            raise Refusal(errno.EINVAL, "event_fd is no eventfd")
+        raise OSError(number, os.strerror(number))
+
+    def _close_elsewhere(self, caller: Caller, taken: EventFd) -> None:
+        """Close what turned out to be no eventfd, say a file whose server never answers.
+
+        One such descriptor a user: while it is being closed, its owner is not served.
+        """
+        closer = self._closing[caller.uid] = threading.Thread(target=os.close, args=(taken,), daemon=True)
+        closer.start()
+
+    def _add_row(self, taken: EventFd, token: int) -> None:
+        if lib.pfs_epoll_add(self._rows.fileno(), taken, self._next_fd, _MOVED_FDS_END, token) == 0:
+            return
+        if ffi.errno == errno.EEXIST:
+            raise Refusal(errno.ENFILE, "the same eventfd is registered too often")
+        raise OSError(ffi.errno, os.strerror(ffi.errno))
 
 
 def require_eventfd(link: str) -> None:
@@ -182,17 +189,20 @@ def require_eventfd(link: str) -> None:
         raise Refusal(errno.EINVAL, "event_fd is no eventfd")
 
 
-def _open_pidfd(tid: int) -> tuple[int, bool]:
-    """Return a pidfd for a thread's descriptors, and whether it stands for its whole process."""
-    pidfd = lib.pfs_pidfd_open_thread(tid)
-    if pidfd >= 0:
-        return pidfd, False
-    if ffi.errno != errno.EINVAL:
-        raise OSError(ffi.errno, os.strerror(ffi.errno))
-    return os.pidfd_open(read_thread_group(tid)), True
+def _take_from_process(caller: Caller, fd: int) -> EventFd:
+    """Take a descriptor before Linux 6.9: from the process, and only if the thread means the same."""
+    taken = lib.pfs_take(read_thread_group(caller.pid), False, fd)  # noqa: FBT003, not as a thread
+    if taken < 0:
+        raise _refusal_of_take(ffi.errno)
+    if read_eventfd_id("self", taken) == read_eventfd_id(caller.pid, fd):
+        return EventFd(taken)
+    os.close(taken)
+    raise Refusal(
+        errno.EPERM, "before Linux 6.9 nothing can be taken from a thread with descriptors of its own"
+    )
 
 
-def _refusal_of_getfd(number: int) -> OSError:
+def _refusal_of_take(number: int) -> OSError:
     if number == errno.EBADF:
         return Refusal(errno.EBADF, "no such descriptor is open in the writer")
     if number in (errno.EPERM, errno.EACCES):
@@ -202,20 +212,8 @@ def _refusal_of_getfd(number: int) -> OSError:
     return OSError(number, os.strerror(number))
 
 
-def _open_ring(event_fd: int) -> Ring:
-    ring = lib.pfs_ring_open(event_fd)
+def _open_ring() -> Ring:
+    ring = lib.pfs_ring_open()
     if ring == ffi.NULL:
         raise OSError(ffi.errno, os.strerror(ffi.errno))
     return ring
-
-
-@contextlib.contextmanager
-def _shortages_refused() -> Iterator[None]:
-    try:
-        yield
-    except Refusal:
-        raise
-    except OSError as error:
-        if error.errno in _SHORTAGES:
-            raise Refusal(*_SHORTAGES[error.errno]) from None
-        raise

@@ -17,9 +17,10 @@ def registered(mount: Mounted, puppet: Puppet, name: str = "event") -> None:
 def test_last_close_ends_it(mount: Mounted, puppet: Puppet) -> None:
     """The registration goes when the eventfd is closed, with everything that it cost the daemon."""
     before = mount.descriptors()
-    registered(mount, puppet)
-    assert mount.descriptors() == before + 1
-    puppet.do("os.close(event)")
+    for number in range(100):
+        registered(mount, puppet, f"event{number}")
+    assert before < mount.descriptors() <= before + 100
+    puppet.do("for number in range(100): os.close(globals()[f'event{number}'])")
     mount.await_registrations(0)
     assert mount.descriptors() == before
 

@@ -9,6 +9,7 @@ Rooms, the lowest first; imports point downwards only:
     levels, window, tunables      the arithmetic: pages in, a level out
     protocol                      bytes in, a request out, or the errno that refuses it
     registry, engine              who listens, and who must hear a verdict
+    poller                        an open file that is polled in an eventfd's place
     exits, mounts, caller         exit codes; what /proc says about mounts and about the process that writes
     signaller, native.c           takes an eventfd, signals it, notices its last close
     exchange                      all of the above behind the one lock

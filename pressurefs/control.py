@@ -32,7 +32,7 @@ class TopDirectory(Directory):
         self.device: str | None = None
         self._exchange = exchange
         self._registrar = registrar
-        self._vmpressure = File(_VMPRESSURE_INODE, 0o666, read=_levels, write=self._register)
+        self._vmpressure = File(_VMPRESSURE_INODE, 0o666, _levels, self._register, registrar.close)
         children: dict[str, Node] = {
             "vmpressure": self._vmpressure,
             "vmpressure_sensitivity": File(
@@ -49,7 +49,7 @@ class TopDirectory(Directory):
         file = self._vmpressure
         # A registration at the top that names no mode hears the machine and no cgroup's limit: the RFC.
         control = ControlFile(MACHINE, Mode.LOCAL, self.device, file.inode, file.mode, file.uid, file.gid)
-        self._registrar.register(control, access.opener_uid, access.caller, written)
+        self._registrar.register(control, access.opening, access.caller, written)
 
     def _sensitivity(self) -> bytes:
         return b"%d\n" % self._exchange.tuned()[0]

@@ -7,10 +7,11 @@ debug directory), the source's thread (samples) and the main thread (the end).
 
 import threading
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pressurefs.engine import Engine
 from pressurefs.levels import Thresholds
+from pressurefs.poller import Poller
 from pressurefs.protocol import Injection
 from pressurefs.registry import Registration, Registry
 from pressurefs.signaller import Signaller
@@ -64,7 +65,7 @@ class Exchange:
     def sweep(self) -> int:
         """End the registrations whose eventfd has no holder left; return how many live on."""
         with self._lock:
-            known = self._registry.tokens()
+            known = {one.token for one in self._registry if not isinstance(one.handle, Poller)}
         if not known:
             return 0
         # Not under the lock: with thousands of rows this takes milliseconds.
@@ -72,6 +73,11 @@ class Exchange:
         with self._lock:
             self._drop(gone)
             return len(self._registry)
+
+    def end(self, token: int) -> None:
+        """End one registration, whose file was closed."""
+        with self._lock:
+            self._drop([token])
 
     def end_all(self) -> None:
         """Signal every registration once, and end them: what the kernel does when a cgroup goes."""
@@ -97,12 +103,24 @@ class Exchange:
     def listeners(self) -> list[Listener]:
         """Return who listens, in the order of registration."""
         with self._lock:
-            return [Listener(one, self._signaller.signals_sent(one.handle)) for one in self._registry]
+            return [Listener(one, self._signals_sent(one.handle)) for one in self._registry]
+
+    def _signals_sent(self, handle: Any) -> int:
+        return handle.signals_sent if isinstance(handle, Poller) else self._signaller.signals_sent(handle)
 
     def _signal(self, registrations: list[Registration]) -> None:
-        if registrations:
-            self._signaller.signal(registration.handle for registration in registrations)
+        rings = []
+        for registration in registrations:
+            if isinstance(registration.handle, Poller):
+                registration.handle.signal()
+            else:
+                rings.append(registration.handle)
+        if rings:
+            self._signaller.signal(rings)
 
     def _drop(self, tokens: Iterable[int]) -> None:
         for registration in self._registry.remove(tokens):
-            self._signaller.drop(registration.handle)
+            if isinstance(registration.handle, Poller):
+                registration.handle.end()
+            else:
+                self._signaller.drop(registration.handle)

@@ -14,16 +14,20 @@ Some facts about fusepy 3.0.1 and libfuse 2.9 that shape this file:
 - fuse_get_context() is right within a call and means nothing outside.
 - Without direct_io a write is split at 4096 bytes, and a file of size 0 reads as empty.
 - ``echo x > file`` truncates first: truncate must succeed.
+- fusepy's struct fuse_operations ends before ``poll``; the member is added here.
 - Names are bytes.  Latin-1 maps each byte to one character and back, so no name can fail to decode.
 """
 
+import contextlib
 import ctypes
 import errno
 import functools
 import itertools
 import logging
 import os
+import select
 import stat
+import struct
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -34,6 +38,7 @@ os.environ.setdefault("FUSE_LIBRARY_PATH", "libfuse.so.2")
 import fuse
 
 from pressurefs.caller import Caller
+from pressurefs.poller import Opening
 from pressurefs.protocol import Refusal
 from pressurefs.refusals import Refusals
 from pressurefs.tree import Access, Directory, File, Node
@@ -44,11 +49,19 @@ _ENCODING = "latin-1"
 _STAT_BYTES = ctypes.sizeof(fuse.c_stat)
 
 
+# What poll(2) says of a file that has no poller: the kernel's DEFAULT_POLLMASK.
+_ALWAYS_READY = select.POLLIN | select.POLLOUT | select.POLLRDNORM | select.POLLWRNORM
+
+# A message to the kernel that answers nothing: struct fuse_out_header, then the number of a polled file.
+_NOTIFY_POLL = struct.Struct("=IiQQ")
+_NOTIFY_POLL_CODE = 1
+
+
 class _Handle(NamedTuple):
-    """An open file: its node, and who opened it."""
+    """What an open file's number stands for."""
 
     file: File
-    opener_uid: int
+    opening: Opening
 
 
 class Operations:
@@ -71,7 +84,18 @@ class Operations:
 
     def init(self, _path: str) -> None:
         """Say that the mount answers."""
+        self._connection_fd = os.dup(_find_connection())
         self._answers()
+
+    def _wake_pollers(self, waiting: int) -> None:
+        """Have the kernel ask again; called by whoever signals.
+
+        Not by libfuse's fuse_notify_poll(): its handle points into a channel that is gone when somebody
+        forces the unmount.  A descriptor of our own says ENODEV then.
+        """
+        with contextlib.suppress(OSError):
+            header = _NOTIFY_POLL.size, _NOTIFY_POLL_CODE, 0
+            os.write(self._connection_fd, _NOTIFY_POLL.pack(*header, waiting))
 
     def getattr(self, path: str, _handle: Any = None) -> dict[str, int]:
         """Return the attributes of a path."""
@@ -98,7 +122,7 @@ class Operations:
             raise OSError(errno.EINVAL, "kernfs knows no O_DIRECT")
         info.direct_io = 1
         info.fh = next(self._handle_numbers)
-        self._handles[info.fh] = _Handle(file, _caller().uid)
+        self._handles[info.fh] = _Handle(file, Opening(_caller().uid, self._wake_pollers))
         return 0
 
     def read(self, _path: str, size: int, offset: int, info: Any) -> bytes:
@@ -110,7 +134,7 @@ class Operations:
         handle = self._handles[info.fh]
         caller = _caller()
         try:
-            handle.file.write(Access(caller, handle.opener_uid), written)
+            handle.file.write(Access(caller, handle.opening), written)
         except Refusal as refusal:
             self._refusals.note(caller.uid, refusal, time.monotonic())
             raise
@@ -118,8 +142,14 @@ class Operations:
 
     def release(self, _path: str, info: Any) -> int:
         """Forget an open file: its last descriptor is closed."""
-        del self._handles[info.fh]
+        handle = self._handles.pop(info.fh)
+        handle.file.close(handle.opening)
         return 0
+
+    def poll(self, _path: str, info: Any, waiting: int | None) -> int:
+        """Return what poll(2) says; ``waiting`` is the kernel's number of the file if somebody waits."""
+        poller = self._handles[info.fh].opening.poller
+        return _ALWAYS_READY if poller is None else poller.poll(waiting)
 
     def truncate(self, path: str, _length: int, _handle: Any = None) -> int:
         """Succeed without effect."""
@@ -179,6 +209,33 @@ def _stat_of(inode: int, mode: int, uid: int, gid: int, born_ns: int) -> Any:
     return ctypes.byref(prepared)
 
 
+def _find_connection() -> int:
+    """Return libfuse's descriptor of the connection; a daemon has just one."""
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}") == "/dev/fuse":
+                return int(name)
+    raise OSError(errno.ENOTCONN, "no descriptor of /dev/fuse is open")
+
+
+_POLL_PROTOTYPE = ctypes.CFUNCTYPE(
+    ctypes.c_int,
+    ctypes.c_char_p,
+    ctypes.POINTER(fuse.fuse_file_info),
+    ctypes.c_void_p,
+    ctypes.POINTER(ctypes.c_uint),
+)
+
+
+class _OperationsWithPoll(ctypes.Structure):
+    """struct fuse_operations up to ``poll``, which follows the last member that fusepy knows."""
+
+    _fields_ = (*fuse.fuse_operations._fields_, ("poll", _POLL_PROTOTYPE))
+
+
+fuse.fuse_operations = _OperationsWithPoll
+
+
 class _Loop(fuse.FUSE):  # type: ignore[misc]
     """fusepy's loop, with answers that are never a wrong success and never a guess."""
 
@@ -186,6 +243,15 @@ class _Loop(fuse.FUSE):  # type: ignore[misc]
         """Copy the attributes as a whole; fusepy sets them field by field, thrice for each write."""
         prepared = _stat_of(*self.operations.identity(path.decode(_ENCODING)))
         ctypes.memmove(buffer, prepared, _STAT_BYTES)
+        return 0
+
+    def poll(self, path: bytes, info: Any, handle: int | None, ready: Any) -> int:
+        """Answer poll(2).  The handle that libfuse gives begins with the kernel's number of the file."""
+        waiting = None
+        if handle is not None:
+            waiting = ctypes.c_uint64.from_address(handle).value
+            fuse._libfuse.fuse_pollhandle_destroy(ctypes.c_void_p(handle))  # noqa: SLF001
+        ready[0] = self.operations("poll", path.decode(_ENCODING), info.contents, waiting)
         return 0
 
     @staticmethod

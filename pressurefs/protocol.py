@@ -9,6 +9,7 @@ and ``parse_wish``.
 import errno
 import os
 import re
+import struct
 from enum import Enum
 from typing import NamedTuple
 
@@ -38,11 +39,15 @@ class Mode(Enum):
 
 
 class Request(NamedTuple):
-    """The first step: descriptor numbers of the writer, and the rest of the line, not yet read."""
+    """The first step: descriptor numbers of the writer, and the rest, not yet read.
 
-    event_fd: int
+    ``event_fd`` is None where the open file itself is to be polled.  ``wish`` is text, or the number
+    that a binary registration has in its place.
+    """
+
+    event_fd: int | None
     control_fd: int | None
-    wish: bytes
+    wish: bytes | int
 
 
 class Wish(NamedTuple):
@@ -54,6 +59,7 @@ class Wish(NamedTuple):
 
 #   line     = event_fd SP [ control_fd SP ] wish           SP is exactly one space
 #   line     = event_fd SP control_fd                       well-formed; its empty wish is refused later
+#   line     = "poll" SP wish                               no eventfd: the open file is polled
 #   wish     = level [ "," mode [ "," anything ] ]
 #   level    = "low" | "medium" | "oom" | "critical"        critical is cgroup v1's name of oom
 #   mode     = "default" | "hierarchy" | "local"
@@ -61,6 +67,16 @@ class Wish(NamedTuple):
 # A number is decimal digits and no sign, taken modulo 2^32 like the kernel's unsigned int.  A wish
 # begins with no digit, so the second number, where there is one, is a descriptor.
 _LINE = re.compile(rb"([0-9]+) (?:([0-9]+)(?: (.*))?|([^0-9].*))", re.DOTALL)
+
+_POLL = b"poll "
+
+#   struct vmpressure_notify, little-endian:  u32 magic  u32 level  s32 event_fd  s32 control_fd
+#
+# The magic's low byte is the version, so that the three bytes after it, "PMV", tell a struct from a line.
+_NOTIFY = struct.Struct("<BxxxIii")
+_NOTIFY_MARK = b"PMV"
+_NOTIFY_VERSION = 1
+_NO_CONTROL_FD = -1
 
 _LEVELS = {
     b"low": Level.LOW,
@@ -72,21 +88,42 @@ _MODES = {mode.value.encode(): mode for mode in Mode}
 
 
 def parse_request(written: bytes) -> Request:
-    """Read the descriptors of a line; refuse with E2BIG or EINVAL.
+    """Read the descriptors of a line or a struct; refuse with E2BIG, EINVAL or EPROTONOSUPPORT.
 
     The line ends at the first NUL; blanks around it do not count.
     """
-    match = _LINE.fullmatch(parse_word(written))
+    line = parse_word(written)
+    if written[1:4] == _NOTIFY_MARK:
+        return _parse_notify(written)
+    if line.startswith(_POLL):
+        return Request(None, None, line.removeprefix(_POLL))
+    match = _LINE.fullmatch(line)
     if match is None:
-        raise Refusal(errno.EINVAL, "the line is not '<event_fd> [<control_fd>] <level>[,<mode>]'")
+        raise Refusal(
+            errno.EINVAL,
+            "the line is not '<event_fd> [<control_fd>] <level>[,<mode>]' nor 'poll <level>[,<mode>]'",
+        )
     event_fd, control_fd, wish_after_control, wish = match.groups()
     if control_fd is None:
         return Request(_descriptor_number(event_fd), None, wish)
     return Request(_descriptor_number(event_fd), _descriptor_number(control_fd), wish_after_control or b"")
 
 
-def parse_wish(wish: bytes) -> Wish:
+def _parse_notify(written: bytes) -> Request:
+    if written[0] != _NOTIFY_VERSION:
+        raise Refusal(errno.EPROTONOSUPPORT, "the version of struct vmpressure_notify is not 1")
+    if len(written) != _NOTIFY.size:
+        raise Refusal(errno.EINVAL, f"struct vmpressure_notify is {_NOTIFY.size} bytes long")
+    _, level, event_fd, control_fd = _NOTIFY.unpack(written)
+    return Request(event_fd, None if control_fd == _NO_CONTROL_FD else control_fd, level)
+
+
+def parse_wish(wish: bytes | int) -> Wish:
     """Read level and mode; refuse with EINVAL."""
+    if isinstance(wish, int):
+        if wish not in tuple(Level):
+            raise Refusal(errno.EINVAL, "the level is not VM_PRESSURE_LOW, _MEDIUM or _OOM")
+        return Wish(Level(wish), None)
     level_word, comma, rest = wish.partition(b",")
     mode_word = rest.partition(b",")[0]
     level = _LEVELS.get(level_word)

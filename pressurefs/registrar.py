@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from pressurefs.caller import Caller, mounted_device, read_descriptor, read_groups, read_link
 from pressurefs.exchange import Exchange
-from pressurefs.protocol import Mode, Refusal, parse_request, parse_wish
+from pressurefs.poller import Opening, Poller
+from pressurefs.protocol import Mode, Refusal, Request, Wish, parse_request, parse_wish
 from pressurefs.registry import Registration
 from pressurefs.signaller import Signaller, require_eventfd
 
@@ -52,12 +53,20 @@ class Registrar:
         self._sweep_at = _SWEEP_SLACK
         self._admitted_since_sweep = 0
 
-    def register(self, control: ControlFile, opener_uid: int, caller: Caller, written: bytes) -> None:
+    def register(self, control: ControlFile, opening: Opening, caller: Caller, written: bytes) -> None:
         """Register what one write(2) asks for, or raise the Refusal that it is answered with."""
         request = parse_request(written)
-        if opener_uid not in (0, caller.uid):
+        if opening.uid not in (0, caller.uid):
             raise Refusal(errno.EPERM, "the file was opened by another user than the writer")
-        link = read_link(caller, request.event_fd)
+        if request.event_fd is None:
+            self._register_poller(control, opening, caller, parse_wish(request.wish))
+        else:
+            self._register_eventfd(control, caller, request.event_fd, request)
+
+    def _register_eventfd(
+        self, control: ControlFile, caller: Caller, event_fd: int, request: Request
+    ) -> None:
+        link = read_link(caller, event_fd)
         try:
             require_eventfd(link)
             if request.control_fd is not None:
@@ -65,17 +74,30 @@ class Registrar:
             wish = parse_wish(request.wish)
         except Refusal:
             # An event_fd opened with O_PATH comes first; a good line learns of that when it is tied.
-            read_descriptor(caller, request.event_fd)
+            read_descriptor(caller, event_fd)
             raise
         self._require_quota(caller.uid)
-
         token = next(self._tokens)
-        ring = self._keep(caller, request.event_fd, token)
+        self._admit(control, caller, wish, token, self._keep(caller, event_fd, token))
+
+    def _register_poller(self, control: ControlFile, opening: Opening, caller: Caller, wish: Wish) -> None:
+        if opening.poller is not None:
+            raise Refusal(errno.EBUSY, "the open file is polled already")
+        self._require_quota(caller.uid)
+        opening.poller, opening.token = Poller(opening.wake), next(self._tokens)
+        self._admit(control, caller, wish, opening.token, opening.poller)
+
+    def _admit(self, control: ControlFile, caller: Caller, wish: Wish, token: int, handle: object) -> None:
         heard = control.cgroup, wish.level, wish.mode or control.default_mode
-        self._exchange.add(Registration(token, *heard, caller.uid, caller.pid, ring))
+        self._exchange.add(Registration(token, *heard, caller.uid, caller.pid, handle))
         self._admitted_since_sweep += 1
         if self._admitted_since_sweep >= self._sweep_at:
             self.sweep()
+
+    def close(self, opening: Opening) -> None:
+        """End what belongs to an open file, after its last close."""
+        if opening.poller is not None:
+            self._exchange.end(opening.token)
 
     def sweep(self) -> None:
         """End the registrations whose eventfd is closed."""

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from pressurefs.caller import Caller
+from pressurefs.poller import Opening
 
 
 class Access(NamedTuple):
-    """Who writes now, and who opened the file: a descriptor can be handed on."""
+    """Who writes now, through which open file: a descriptor can be handed on."""
 
     caller: Caller
-    opener_uid: int
+    opening: Opening
 
 
 class Node:
@@ -51,10 +52,12 @@ class File(Node):
         permissions: int,
         read: Callable[[], bytes] | None = None,
         write: Callable[[Access, bytes], None] | None = None,
+        close: Callable[[Opening], None] | None = None,
     ) -> None:
         super().__init__(inode, stat.S_IFREG | permissions)
         self._read = read
         self._write = write
+        self._close = close
 
     def read(self) -> bytes:
         """Return the whole content as of now."""
@@ -67,6 +70,11 @@ class File(Node):
         if self._write is None:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
         self._write(access, written)
+
+    def close(self, opening: Opening) -> None:
+        """Take note of the last close of an open file."""
+        if self._close is not None:
+            self._close(opening)
 
 
 class Directory(Node):

@@ -20,6 +20,7 @@ ORDER = [
     *("levels", "window", "tunables"),
     "protocol",
     *("registry", "engine"),
+    "poller",
     *("exits", "mounts", "caller"),
     "signaller",
     "exchange",

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import struct
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,32 @@ def test_other_descriptor(mount: Mounted, caller: Puppet, opening: str) -> None:
     assert answer(caller, "write(path, '60 low')") == errno.EINVAL
     assert answer(caller, "write(path, '52 60 low')") == errno.EINVAL
     assert times_signalled(mount, caller) == 0
+
+
+MAGIC = 0x564D5001
+STRUCT_CASES = [
+    ((MAGIC, 0, 52, -1), 0),
+    ((MAGIC, 2, 52, 51), 0),
+    ((MAGIC, 3, 52, -1), errno.EINVAL),
+    ((MAGIC, 0, -1, -1), errno.EBADF),
+    ((MAGIC, 0, 70, -1), errno.EBADF),
+    ((MAGIC, 3, 70, -1), errno.EBADF),
+    ((MAGIC, 0, 51, -1), errno.EINVAL),
+    ((MAGIC, 0, 52, 70), errno.EBADF),
+    ((MAGIC, 0, 52, 52), errno.EINVAL),
+    ((MAGIC, 0, 52, -2), errno.EBADF),
+    ((MAGIC + 1, 0, 52, -1), errno.EPROTONOSUPPORT),
+]
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"), STRUCT_CASES, ids=[str(fields) for fields, _ in STRUCT_CASES]
+)
+def test_struct(mount: Mounted, caller: Puppet, fields: tuple[int, int, int, int], expected: int) -> None:
+    """A binary registration is answered as a line is."""
+    written = struct.pack("<IIii", *fields)
+    assert answer(caller, f"write(path, {written!r})") == expected
+    assert times_signalled(mount, caller) == (1 if expected == 0 else 0)
 
 
 def test_path_descriptor(caller: Puppet) -> None:

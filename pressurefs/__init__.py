@@ -6,11 +6,12 @@
 
 Rooms, the lowest first; imports point downwards only:
 
+    mounts, client                what is mounted where; what an application does to be told
     levels, window, tunables      the arithmetic: pages in, a level out
     protocol                      bytes in, a request out, or the errno that refuses it
     registry, engine              who listens, and who must hear a verdict
     poller                        an open file that is polled in an eventfd's place
-    exits, mounts, caller         exit codes; what /proc says about mounts and about the process that writes
+    caller                        what /proc says of the process that writes
     signaller, native.c           takes an eventfd, signals it, notices its last close
     exchange                      all of the above behind the one lock
     registrar, refusals           the checks that a registration passes; the log of those that fail
@@ -18,8 +19,11 @@ Rooms, the lowest first; imports point downwards only:
     cgroups                       the tree that the mount stands for
     tree, debug, control          what the mount contains
     filesystem                    the adapter to FUSE
-    staying                       the daemon's memory under pressure
+    exits, staying, unmounting    exit codes; memory under pressure; how a mount is taken away
     daemon                        threads, start and stop
-    client                        what an application does to be told
     cli                           the command
 """
+
+from pressurefs.client import PressureEvent, vmpressure_fd
+
+__all__ = ["PressureEvent", "vmpressure_fd"]

@@ -40,6 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser; INTERFACE in one place."""
     parser = argparse.ArgumentParser(prog="pressurefs", description="Memory pressure as a file.")
+    include = Path(__file__).with_name("include")
+    parser.add_argument(
+        "--cflags", action="version", version=f"-I{include}", help="for C: where vmpressure.h is"
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     mount = commands.add_parser("mount", help="serve the file system at DIR, in the foreground")
@@ -134,9 +138,11 @@ def _mount_options(lists: Sequence[str]) -> dict[str, str | bool]:
 
 
 def _umount(parsed: argparse.Namespace) -> int:
+    from pressurefs.unmounting import unmount  # noqa: PLC0415
+
     mountpoint = _require_mount(parsed.mountpoint)
     try:
-        mounts.unmount(mountpoint)
+        unmount(mountpoint)
     except OSError as error:
         raise Exit(exits.UNEXPECTED, mountpoint, error.strerror) from None
     return exits.DONE

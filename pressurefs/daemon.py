@@ -30,6 +30,7 @@ from pressurefs.registrar import Registrar
 from pressurefs.signaller import Signaller
 from pressurefs.sources import Source, SourceUnavailable
 from pressurefs.sources.choice import Roots, open_source
+from pressurefs.unmounting import unmount
 
 _log = logging.getLogger("pressurefs.daemon")
 
@@ -170,7 +171,7 @@ class Daemon:
             if mounted is None or mounted.device != self._top.device:
                 return
             try:
-                mounts.unmount(self._mountpoint, **how)
+                unmount(self._mountpoint, **how)
             except OSError as error:
                 reason = error
         mounted = mounts.topmost(mounts.read_mountinfo(), self._mountpoint)
@@ -196,7 +197,7 @@ def prepare_mountpoint(mountpoint: str, options: Mapping[str, str | bool]) -> No
     if mounted is not None and mounted.filesystem_type == mounts.FILESYSTEM_TYPE:
         if not mounts.is_dead(mountpoint):
             raise Exit(exits.MOUNTPOINT_UNUSABLE, mountpoint, "pressurefs is mounted there already")
-        mounts.unmount(mountpoint, detach=True)
+        unmount(mountpoint, detach=True)
         _log.warning("%s: detached a mount whose daemon is gone", mountpoint)
     try:
         entries = os.listdir(mountpoint)

@@ -1,23 +1,18 @@
-"""What is mounted where, and how to take it away.
+"""What is mounted where.
 
 Standard library only: the client half uses this too.  Nothing here looks *through* a mount whose
 server might not answer, but for ``is_dead``, which asks only what the kernel itself answers.
 """
 
-import ctypes
 import errno
 import os
 import re
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 FILESYSTEM_TYPE = "fuse.pressurefs"
 MOUNT_VARIABLE = "PRESSUREFS_MOUNT"
-
-_MNT_FORCE = 1
-_MNT_DETACH = 2
 
 
 class Mount(NamedTuple):
@@ -80,34 +75,6 @@ def is_dead(mountpoint: str) -> bool:
     except OSError as error:
         return error.errno == errno.ENOTCONN
     return False
-
-
-def unmount(mountpoint: str, *, force: bool = False, detach: bool = False) -> None:
-    """umount2(2), or fusermount(1) where that is not allowed.  Raises OSError."""
-    flags = (_MNT_FORCE if force else 0) | (_MNT_DETACH if detach else 0)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.umount2(os.fsencode(mountpoint), flags) == 0:
-        return
-    error = ctypes.get_errno()
-    if error == errno.EPERM and os.geteuid() != 0:
-        _fusermount(mountpoint, lazily=detach)
-        return
-    raise OSError(error, os.strerror(error), mountpoint)
-
-
-def _fusermount(mountpoint: str, *, lazily: bool) -> None:
-    option = "-uz" if lazily else "-u"
-    for program in ("fusermount", "fusermount3"):
-        try:
-            done = subprocess.run(
-                [program, option, "--", mountpoint], capture_output=True, text=True, check=False
-            )
-        except FileNotFoundError:
-            continue
-        if done.returncode == 0:
-            return
-        raise OSError(errno.EBUSY, done.stderr.strip() or os.strerror(errno.EBUSY), mountpoint)
-    raise OSError(errno.EPERM, "an ordinary user needs fusermount to unmount", mountpoint)
 
 
 def _unescape(field: str) -> str:

@@ -16,12 +16,13 @@ FOLDER = Path(pressurefs.__file__).parent
 
 # Every module, the lowest first.  A module imports only what stands above it in this list.
 ORDER = [
+    *("mounts", "client"),
     "pressurefs",  # the package itself: it is imported before any of its modules
     *("levels", "window", "tunables"),
     "protocol",
     *("registry", "engine"),
     "poller",
-    *("exits", "mounts", "caller"),
+    "caller",
     "signaller",
     "exchange",
     *("registrar", "refusals"),
@@ -29,8 +30,8 @@ ORDER = [
     "cgroups",
     *("tree", "debug", "control"),
     "filesystem",
-    *("staying", "daemon"),
-    "client",
+    *("exits", "staying", "unmounting"),
+    "daemon",
     *("cli", "__main__"),
 ]
 
@@ -44,7 +45,7 @@ CLIENT_HALF = {"client", "mounts"}
 def modules() -> dict[str, Path]:
     """Return every module below the package by its name without the package's."""
     found = {}
-    for path in sorted(FOLDER.rglob("*.py")):
+    for path in sorted((path for path in FOLDER.rglob("*.py") if "share" not in path.parts)):
         parts = path.relative_to(FOLDER).with_suffix("").parts
         name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         found[name or PACKAGE] = path

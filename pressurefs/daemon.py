@@ -28,6 +28,7 @@ from pressurefs.exits import Exit
 from pressurefs.levels import Thresholds
 from pressurefs.registrar import Registrar
 from pressurefs.signaller import Signaller
+from pressurefs.signaller.choice import open_signaller
 from pressurefs.sources import Source, SourceUnavailable
 from pressurefs.sources.choice import Roots, open_source
 from pressurefs.unmounting import unmount
@@ -72,9 +73,9 @@ class Daemon:
         sys.setswitchinterval(SWITCH_SECONDS)
         _require_fuse()
         self._source = _open_source(settings)
-        signaller = _open_signaller()
-        self._exchange = Exchange(settings.profile, signaller)
-        registrar = Registrar(self._exchange, signaller)
+        self._signaller = _open_signaller()
+        self._exchange = Exchange(settings.profile, self._signaller)
+        registrar = Registrar(self._exchange, self._signaller)
         source_report = self._report_source if settings.debug else None
         self._top = TopDirectory(self._exchange, registrar, _open_cgroups(settings.cgroup), source_report)
         self._started = datetime.now().astimezone()
@@ -180,7 +181,10 @@ class Daemon:
 
     def _report_source(self) -> str:
         source = self._source
-        return f"source {source.name}\nsince {self._started:%Y-%m-%dT%H:%M:%S%z}\nlimits {source.limits}\n"
+        return (
+            f"source {source.name}\nsince {self._started:%Y-%m-%dT%H:%M:%S%z}\nlimits {source.limits}\n"
+            f"signaller {self._signaller.name}\nsignaller_limits {self._signaller.limits}\n"
+        )
 
 
 class _Event(Enum):
@@ -237,10 +241,13 @@ def _open_cgroups(path: str | None) -> CgroupRoot | None:
 
 def _open_signaller() -> Signaller:
     try:
-        return Signaller()
+        signaller = open_signaller()
     except OSError as error:
         why = f"no io_uring ({error.strerror}): see kernel.io_uring_disabled, or the container's seccomp"
         raise Exit(exits.UNEXPECTED, "signaller", why) from None
+    if signaller.limits != "none":
+        _log.warning("signaller %s: %s", signaller.name, signaller.limits)
+    return signaller
 
 
 def _raise_descriptor_limit() -> None:

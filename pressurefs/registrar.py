@@ -16,7 +16,8 @@ from pressurefs.exchange import Exchange
 from pressurefs.poller import Opening, Poller
 from pressurefs.protocol import Mode, Refusal, Request, Wish, parse_request, parse_wish
 from pressurefs.registry import Registration
-from pressurefs.signaller import Signaller, require_eventfd
+from pressurefs.signaller import Signaller
+from pressurefs.signaller.taking import require_eventfd
 
 # A thousand eventfds is more than any program has a use for; each costs us a descriptor, two
 # mappings and some 13 KB, and 20 users at this limit fill a common RLIMIT_NOFILE.

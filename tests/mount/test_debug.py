@@ -131,7 +131,8 @@ def test_registrations(mount: Mounted, puppet: Puppet) -> None:
 
 
 def test_source(mount: Mounted) -> None:
-    """The live source is named, with what it cannot see."""
+    """The live source and the signaller are named, with what they cannot do."""
     lines = dict(line.split(" ", 1) for line in mount.debug("source").splitlines())
     assert lines["source"] == "vmstat"
-    assert set(lines) == {"source", "since", "limits"}
+    assert lines["signaller"] == "io_uring"
+    assert set(lines) == {"source", "since", "limits", "signaller", "signaller_limits"}

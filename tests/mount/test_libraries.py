@@ -166,7 +166,8 @@ def test_c_finds_the_mount(place: Path, mount: Mounted, tmp_path: Path, cflags: 
     # In a mount namespace of its own, where only the one with the odd name is left.
     script = f"""
         mount --bind "$1" "$2"
-        awk '/ - fuse.pressurefs / {{ print $5 }}' /proc/self/mountinfo | grep -v 'a.040b' | xargs -r umount -l
+        others=$(awk '/ - fuse.pressurefs / {{ print $5 }}' /proc/self/mountinfo | grep -v 'a.040b')
+        umount -l $others
         {program}; echo $?
         umount "$2"
         {program}; echo $?

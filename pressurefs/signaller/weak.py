@@ -1,6 +1,6 @@
-"""Takes the caller's eventfd, signals it, and notices that it is gone.
+"""The signaller that owns nothing: an io_uring signals, an epoll row tells of the end.
 
-An eventfd is never owned here.  Some facts about that, each tried on 6.18 and 6.12:
+Some facts about that, each tried on 6.18 and 6.12:
 
 A duplicate held by us would keep the eventfd alive, and tells nothing when everybody else has
 closed it.  So the taken descriptor is closed again within the call, and two weak ties stay: an
@@ -16,9 +16,7 @@ epoll knows a row by (open file, our descriptor number at that moment).  The sam
 registered twice, and its taken descriptor would get the same low number each time: EEXIST.  So the
 descriptor is first moved to a number that goes round, and EEXIST means no more than "take the next".
 
-pidfd_getfd(2) takes the descriptor from the *writing thread's* table.  pidfd_open(2) accepts a
-thread since 6.9; before, only the process can be named, and a thread with a table of its own is
-found out by comparing ``eventfd-id``.  Whether what came is an eventfd, the ring says when it is tied.
+Whether what came is an eventfd, the ring says when it is tied.
 
 Threads: ``signal`` and ``drop`` must not run at the same time, which is the exchange's lock's work.
 ``keep`` is the FUSE thread's alone and runs beside them: it knows only rings that nobody else knows.
@@ -32,20 +30,18 @@ import os
 import re
 import resource
 import select
-import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, NewType
+from typing import TYPE_CHECKING
 
 from pressurefs._native import ffi, lib
-from pressurefs.caller import EVENTFD_LINK, Caller, read_eventfd_id, read_thread_group
 from pressurefs.protocol import Refusal
+from pressurefs.signaller.taking import EventFd, Taker, refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pressurefs._native import Ring
-
-EventFd = NewType("EventFd", int)
+    from pressurefs.caller import Caller
 
 _ROW = re.compile(rb"^tfd:.* data: +([0-9a-f]+) ", re.MULTILINE)
 
@@ -58,23 +54,18 @@ _MOVED_FDS_END = 16384
 _SPARE_RINGS_MAX = 64
 _DESCRIPTORS_PER_SPARE_RING = 16
 
-# Our own shortage, and what the writer is told of it.
-_SHORTAGES = {
-    errno.EMFILE: (errno.ENFILE, "the daemon is out of descriptors"),
-    errno.ENFILE: (errno.ENFILE, "the system is out of descriptors"),
-    errno.ENOMEM: (errno.ENOMEM, "the daemon is out of memory or of mappings"),
-    errno.ENOSPC: (errno.ENOMEM, "fs.epoll.max_user_watches is used up"),
-}
 
-
-class Signaller:
+class WeakSignaller:
     """Weak ties to other processes' eventfds.  Lives as long as the mount."""
+
+    name = "io_uring"
+    limits = "none"
 
     def __init__(self) -> None:
         """Raise OSError where this kernel or container allows no io_uring."""
         self._rows = select.epoll()
         self._next_fd = ffi.new("int *")
-        self._closing: dict[int, threading.Thread] = {}
+        self._taker = Taker()
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._spare_rings_max = min(_SPARE_RINGS_MAX, limit // _DESCRIPTORS_PER_SPARE_RING)
         self._spare_rings = [_open_ring() for _ in range(self._spare_rings_max)]
@@ -82,20 +73,11 @@ class Signaller:
             os.close(fcntl.fcntl(self._rows, fcntl.F_DUPFD_CLOEXEC, _MOVED_FDS_END - 1))
 
     def keep(self, caller: Caller, fd: int, token: int) -> Ring:
-        """Tie the caller's eventfd to ``token`` without holding it; refuse what cannot be tied.
-
-        Whoever calls has looked first, with ``require_eventfd``: what is taken must be closed again,
-        and closing somebody's file can block.  EBADF, EINVAL: no eventfd is there any more.  EPERM:
-        its owner cannot be looked into.  ENFILE, ENOMEM: our own shortage.
-        """
+        """Tie the caller's eventfd to ``token`` without holding it, as ``Signaller.keep`` says."""
         try:
             return self._keep(caller, fd, token)
-        except Refusal:
-            raise
         except OSError as error:
-            if error.errno in _SHORTAGES:
-                raise Refusal(*_SHORTAGES[error.errno]) from None
-            raise
+            raise refusal_of(error) from None
 
     def signal(self, rings: Iterable[Ring]) -> None:
         """Add one to each eventfd.  Never blocks, whatever its readers do."""
@@ -124,11 +106,11 @@ class Signaller:
         return tokens.difference(int(token, 16) for token in _ROW.findall(rows))
 
     def _keep(self, caller: Caller, fd: int, token: int) -> Ring:
-        taken = self._take(caller, fd)
+        taken = self._taker.take(caller, fd)
         try:
             ring = self._tie(taken)
         except Refusal:
-            self._close_elsewhere(caller, taken)
+            self._taker.close_elsewhere(caller, taken)
             raise
         except BaseException:
             os.close(taken)
@@ -141,18 +123,6 @@ class Signaller:
         finally:
             os.close(taken)
         return ring
-
-    def _take(self, caller: Caller, fd: int) -> EventFd:
-        """Duplicate the caller's descriptor, which another thread may have swapped for anything by now."""
-        closing = self._closing.get(caller.uid)
-        if closing is not None and closing.is_alive():
-            raise Refusal(errno.EPERM, "what this user swapped for an eventfd is still being closed")
-        taken = lib.pfs_take(caller.pid, True, fd)  # noqa: FBT003, as a thread
-        if taken < 0 and ffi.errno == errno.EINVAL:
-            return _take_from_process(caller, fd)
-        if taken < 0:
-            raise _refusal_of_take(ffi.errno)
-        return EventFd(taken)
 
     def _tie(self, taken: EventFd) -> Ring:
         """Tie a ring to what was taken; the kernel itself says whether that is an eventfd."""
@@ -167,49 +137,12 @@ class Signaller:
             raise Refusal(errno.EINVAL, "event_fd is no eventfd")
         raise OSError(number, os.strerror(number))
 
-    def _close_elsewhere(self, caller: Caller, taken: EventFd) -> None:
-        """Close what turned out to be no eventfd, say a file whose server never answers.
-
-        One such descriptor a user: while it is being closed, its owner is not served.
-        """
-        closer = self._closing[caller.uid] = threading.Thread(target=os.close, args=(taken,), daemon=True)
-        closer.start()
-
     def _add_row(self, taken: EventFd, token: int) -> None:
         if lib.pfs_epoll_add(self._rows.fileno(), taken, self._next_fd, _MOVED_FDS_END, token) == 0:
             return
         if ffi.errno == errno.EEXIST:
             raise Refusal(errno.ENFILE, "the same eventfd is registered too often")
         raise OSError(ffi.errno, os.strerror(ffi.errno))
-
-
-def require_eventfd(link: str) -> None:
-    """Refuse with EINVAL what /proc does not show as an eventfd."""
-    if link != EVENTFD_LINK:
-        raise Refusal(errno.EINVAL, "event_fd is no eventfd")
-
-
-def _take_from_process(caller: Caller, fd: int) -> EventFd:
-    """Take a descriptor before Linux 6.9: from the process, and only if the thread means the same."""
-    taken = lib.pfs_take(read_thread_group(caller.pid), False, fd)  # noqa: FBT003, not as a thread
-    if taken < 0:
-        raise _refusal_of_take(ffi.errno)
-    if read_eventfd_id("self", taken) == read_eventfd_id(caller.pid, fd):
-        return EventFd(taken)
-    os.close(taken)
-    raise Refusal(
-        errno.EPERM, "before Linux 6.9 nothing can be taken from a thread with descriptors of its own"
-    )
-
-
-def _refusal_of_take(number: int) -> OSError:
-    if number == errno.EBADF:
-        return Refusal(errno.EBADF, "no such descriptor is open in the writer")
-    if number in (errno.EPERM, errno.EACCES):
-        return Refusal(errno.EPERM, "the daemon may not take a descriptor from the writer")
-    if number == errno.ESRCH:
-        return Refusal(errno.ESRCH, "the writer is gone")
-    return OSError(number, os.strerror(number))
 
 
 def _open_ring() -> Ring:

@@ -1,0 +1,39 @@
+"""Takes the caller's eventfd, signals it, and notices that it is gone.
+
+There are two ways, each in a file of its own: ``weak`` owns nothing and is exact; ``holding`` serves where
+io_uring is forbidden.  This file says what they have in common.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from pressurefs.caller import Caller
+
+
+class Signaller(Protocol):
+    """What the exchange and the registrar ask.  ``limits`` tells in words what this way cannot promise."""
+
+    name: str
+    limits: str
+
+    def keep(self, caller: Caller, fd: int, token: int) -> Any:
+        """Take an eventfd and return a handle for it; refuse what cannot be taken.
+
+        EBADF, EINVAL: no eventfd is there any more.  EPERM: its owner cannot be looked into.  ENFILE,
+        ENOMEM: our own shortage.
+        """
+
+    def signal(self, handles: Iterable[Any]) -> None:
+        """Add one to each eventfd.  Never blocks, whatever its readers do."""
+
+    def signals_sent(self, handle: Any) -> int:
+        """Return how often an eventfd was signalled."""
+
+    def drop(self, handle: Any) -> None:
+        """Let go; the handle must not be used again."""
+
+    def give_up_spares(self) -> None:
+        """Close what is only kept ready: descriptors have run out."""
+
+    def gone(self, tokens: set[int]) -> set[int]:
+        """Return those of ``tokens`` whose eventfd nobody holds any more."""

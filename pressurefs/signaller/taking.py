@@ -1,0 +1,92 @@
+"""Takes a descriptor from the process that is blocked in write(2).
+
+pidfd_getfd(2) takes it from the *writing thread's* table.  pidfd_open(2) accepts a thread since Linux 6.9;
+before, only the process can be named, and a thread with a table of its own is found out by comparing
+``eventfd-id``.  Both need ptrace's rights over the writer.
+
+Whoever takes has looked first, with ``require_eventfd``: what is taken must be closed again, and closing
+somebody's file can block.  Between the look and the take another thread of the writer can put anything
+there, so what turns out to be no eventfd is closed elsewhere.
+"""
+
+import errno
+import os
+import threading
+from typing import NewType
+
+from pressurefs._native import ffi, lib
+from pressurefs.caller import EVENTFD_LINK, Caller, read_eventfd_id, read_thread_group
+from pressurefs.protocol import Refusal
+
+EventFd = NewType("EventFd", int)
+
+# Our own shortage, and what the writer is told of it.
+_SHORTAGES = {
+    errno.EMFILE: (errno.ENFILE, "the daemon is out of descriptors"),
+    errno.ENFILE: (errno.ENFILE, "the system is out of descriptors"),
+    errno.ENOMEM: (errno.ENOMEM, "the daemon is out of memory or of mappings"),
+    errno.ENOSPC: (errno.ENOMEM, "fs.epoll.max_user_watches is used up"),
+}
+
+
+class Taker:
+    """Takes descriptors, and gets rid of the wrong ones.  Used by the FUSE thread alone."""
+
+    def __init__(self) -> None:
+        self._closing: dict[int, threading.Thread] = {}
+
+    def take(self, caller: Caller, fd: int) -> EventFd:
+        """Duplicate the caller's descriptor; it need not be an eventfd any more."""
+        closing = self._closing.get(caller.uid)
+        if closing is not None and closing.is_alive():
+            raise Refusal(errno.EPERM, "what this user swapped for an eventfd is still being closed")
+        taken = lib.pfs_take(caller.pid, True, fd)  # noqa: FBT003, as a thread
+        if taken < 0 and ffi.errno == errno.EINVAL:
+            return _take_from_process(caller, fd)
+        if taken < 0:
+            raise _refusal_of_take(ffi.errno)
+        return EventFd(taken)
+
+    def close_elsewhere(self, caller: Caller, taken: EventFd) -> None:
+        """Close what turned out to be no eventfd, say a file whose server never answers.
+
+        One such descriptor a user: while it is being closed, its owner is not served.
+        """
+        closer = self._closing[caller.uid] = threading.Thread(target=os.close, args=(taken,), daemon=True)
+        closer.start()
+
+
+def require_eventfd(link: str) -> None:
+    """Refuse with EINVAL what /proc does not show as an eventfd."""
+    if link != EVENTFD_LINK:
+        raise Refusal(errno.EINVAL, "event_fd is no eventfd")
+
+
+def _take_from_process(caller: Caller, fd: int) -> EventFd:
+    """Take a descriptor before Linux 6.9: from the process, and only if the thread means the same."""
+    taken = lib.pfs_take(read_thread_group(caller.pid), False, fd)  # noqa: FBT003, not as a thread
+    if taken < 0:
+        raise _refusal_of_take(ffi.errno)
+    if read_eventfd_id("self", taken) == read_eventfd_id(caller.pid, fd):
+        return EventFd(taken)
+    os.close(taken)
+    raise Refusal(
+        errno.EPERM, "before Linux 6.9 nothing can be taken from a thread with descriptors of its own"
+    )
+
+
+def _refusal_of_take(number: int) -> OSError:
+    if number == errno.EBADF:
+        return Refusal(errno.EBADF, "no such descriptor is open in the writer")
+    if number in (errno.EPERM, errno.EACCES):
+        return Refusal(errno.EPERM, "the daemon may not take a descriptor from the writer")
+    if number == errno.ESRCH:
+        return Refusal(errno.ESRCH, "the writer is gone")
+    return OSError(number, os.strerror(number))
+
+
+def refusal_of(error: OSError) -> OSError:
+    """Return what the writer is told where the daemon itself is short of something; else the error."""
+    if isinstance(error, Refusal) or error.errno not in _SHORTAGES:
+        return error
+    return Refusal(*_SHORTAGES[error.errno])

@@ -1,0 +1,101 @@
+"""Without io_uring: what still holds, and what is coarser, as the mount itself says."""
+
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.mounted import Mounted, mounted, readable
+from tests.puppet import Puppet
+
+FULL = 2**64 - 2
+
+
+@pytest.fixture(params=["io_uring", "aio"])
+def either(request: pytest.FixtureRequest, fuse: None, place: Path) -> Iterator[Mounted]:  # noqa: ARG001
+    """A mount that signals in one way or the other."""
+    with mounted(place, through=["env", f"PRESSUREFS_SIGNALLER={request.param}"]) as mount:
+        assert f"signaller {request.param}\n" in mount.debug("source")
+        yield mount
+
+
+@pytest.fixture
+def aio(fuse: None, place: Path) -> Iterator[Mounted]:  # noqa: ARG001
+    """A mount without io_uring."""
+    with mounted(place, through=["env", "PRESSUREFS_SIGNALLER=aio"]) as mount:
+        yield mount
+
+
+def test_signals(either: Mounted, puppet: Puppet) -> None:
+    """An event adds exactly one to each eventfd, however many there are."""
+    puppet.do("events = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(200)]")
+    puppet.do(f"for event in events: write({either.vmpressure!r}, f'{{event}} low')")
+    for _ in range(3):
+        either.inject("low")
+    assert puppet.do("set(map(drain, events)) == {3}")
+
+
+def test_full_counter(either: Mounted) -> None:
+    """A holder that fills its counter blocks nobody, and saturates as in the kernel."""
+    full = os.eventfd(0)
+    other = os.eventfd(0)
+    for event in (full, other):
+        with open(either.vmpressure, "w") as file:
+            file.write(f"{event} low")
+    os.eventfd_write(full, FULL)
+    for _ in range(10):
+        either.inject("low")
+    assert os.eventfd_read(other) == 10
+    poll = select.poll()
+    poll.register(full, select.POLLIN)
+    assert poll.poll(0) == [(full, select.POLLIN | select.POLLERR)]
+    os.close(full)
+    os.close(other)
+
+
+def test_writer_gone(either: Mounted) -> None:
+    """/bin/echo may register its shell's eventfd."""
+    event = os.eventfd(0)
+    command = ["/bin/sh", "-c", f"/bin/echo '{event} low' > {either.vmpressure}"]
+    subprocess.run(command, pass_fds=[event], check=True)
+    either.inject("low")
+    assert readable(event)
+    os.close(event)
+
+
+def test_refusals(either: Mounted, puppet: Puppet) -> None:
+    """What is no eventfd is refused alike."""
+    puppet.do(f"path = {either.vmpressure!r}; fd = os.open('/dev/null', os.O_RDONLY)")
+    for line, error in (("f'{fd} low'", "Invalid"), ("'99 low'", "Bad file")):
+        with pytest.raises(OSError, match=error):
+            puppet.do(f"write(path, {line})")
+
+
+def test_says_so(aio: Mounted) -> None:
+    """The log and the debug directory say what this way cannot promise."""
+    limits = "no io_uring here: a registration outlives its eventfd by up to 20 s"
+    assert f"signaller aio: {limits}" in aio.said()
+    assert f"signaller_limits {limits}\n" in aio.debug("source")
+
+
+def test_ends_late(aio: Mounted, puppet: Puppet) -> None:
+    """A registration ends after two looks that found no holder; one with a holder elsewhere does not."""
+    puppet.do("closed, kept = os.eventfd(0), os.eventfd(0, os.EFD_NONBLOCK)")
+    puppet.do(f"for event in (closed, kept): write({aio.vmpressure!r}, f'{{event}} low')")
+    with Puppet() as heir:
+        heir.do(f"kept = os.pidfd_open({puppet.pid})")
+        puppet.do("os.close(closed)")
+        aio.await_registrations(1)
+        aio.inject("low")
+        assert puppet.do("drain(kept)") == 1
+
+
+def test_forbidden_io_uring(fuse: None, place: Path) -> None:  # noqa: ARG001
+    """Where the kernel refuses io_uring, the daemon falls back by itself."""
+    forbidding = Path(__file__).parents[1] / "forbidding.py"
+    with mounted(place, through=[sys.executable, str(forbidding)]) as mount:
+        assert "signaller aio\n" in mount.debug("source")

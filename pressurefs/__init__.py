@@ -20,8 +20,8 @@ Rooms, the lowest first; imports point downwards only:
     tree, debug, control          what the mount contains
     filesystem                    the adapter to FUSE
     exits, staying, unmounting    exit codes; memory under pressure; how a mount is taken away
-    daemon                        threads, start and stop
-    cli                           the command
+    status, daemon                what a mount says of itself; threads, start and stop
+    commands, cli                 the command
 """
 
 from pressurefs.client import PressureEvent, vmpressure_fd

@@ -31,8 +31,8 @@ ORDER = [
     *("tree", "debug", "control"),
     "filesystem",
     *("exits", "staying", "unmounting"),
-    "daemon",
-    *("cli", "__main__"),
+    *("status", "daemon"),
+    *("commands", "cli", "__main__"),
 ]
 
 # What comes from outside the standard library, and the one room that may have it.

@@ -41,6 +41,21 @@ load mounted
     [ "$output" = "pressurefs: $MOUNT/vmpressure.debug/inject: No such file or directory" ]
 }
 
+@test "status tells of the mount and of the machine" {
+    run pressurefs status "$MOUNT"
+    [ "$status" -eq 0 ]
+    [[ $output =~ source\ +vmstat ]]
+    [[ $output =~ io_uring\ +yes ]]
+    pressurefs exec --fd 5=low -- pressurefs status --json |
+        python3 -c 'import json, sys; told = json.load(sys.stdin); sys.exit(
+            (told["source"], told["signaller"], told["registrations"], told["machine"]["fuse"])
+            != ("vmstat", "io_uring", 1, "yes"))'
+    run pressurefs status /
+    [ "$status" -eq 7 ]
+    run pressurefs doctor
+    [[ $output =~ fuse\ +yes ]]
+}
+
 @test "umount unmounts, and the daemon ends with 0" {
     pressurefs umount "$MOUNT"
     wait "$DAEMON"

@@ -1,0 +1,232 @@
+"""What each command does: parsed arguments in, an exit code out, or Exit raised.
+
+Each imports what it needs when it runs: a shell that registers an eventfd should not wait for FUSE to be
+loaded.
+"""
+
+import argparse
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pressurefs import client, exits, mounts
+from pressurefs.exits import Exit
+from pressurefs.levels import PROFILES
+
+_FD_WISH = re.compile(r"(\d+)=([^@]+)(?:@(/.*))?")
+
+
+def mount(parsed: argparse.Namespace) -> int:
+    """Serve until asked to stop."""
+    try:
+        from pressurefs.daemon import Daemon, Settings  # noqa: PLC0415
+    except ImportError as error:
+        if "_native" in str(error):
+            why = f"the compiled module is missing ({error})"
+            raise Exit(exits.COMPILED_MODULE_MISSING, "mount", why) from None
+        raise
+    from pressurefs.sources.choice import Roots  # noqa: PLC0415
+
+    settings = Settings(
+        mountpoint=parsed.mountpoint,
+        source=parsed.source,
+        profile=PROFILES[parsed.profile],
+        debug=parsed.debug,
+        cgroup=parsed.cgroup,
+        roots=Roots(Path(parsed.proc)),
+        options=_mount_options(parsed.options),
+        ready_fd=parsed.ready_fd,
+    )
+    Daemon(settings).run()
+    return exits.DONE
+
+
+def _mount_options(lists: Sequence[str]) -> dict[str, str | bool]:
+    """Read ``-o a,b=c`` as libfuse wants it; root's mounts are for everybody."""
+    options: dict[str, str | bool] = {"allow_other": True} if os.geteuid() == 0 else {}
+    for option in filter(None, ",".join(lists).split(",")):
+        name, given, value = option.partition("=")
+        options[name] = value if given else True
+    return options
+
+
+def umount(parsed: argparse.Namespace) -> int:
+    """Unmount."""
+    from pressurefs.unmounting import unmount  # noqa: PLC0415
+
+    mountpoint = _require_mount(parsed.mountpoint)
+    try:
+        unmount(mountpoint)
+    except OSError as error:
+        raise Exit(exits.UNEXPECTED, mountpoint, error.strerror) from None
+    return exits.DONE
+
+
+def execute(parsed: argparse.Namespace) -> int:
+    """Become a command that has eventfds, registered."""
+    wishes: dict[int, tuple[str, str | None]] = {}
+    for text in parsed.wishes:
+        match = _FD_WISH.fullmatch(text)
+        if match is None:
+            raise Exit(exits.USAGE, f"--fd {text}", "not N=LEVEL[@/cgroup]")
+        fd = _usable_fd(match[1], wishes)
+        wishes[fd] = match[2], match[3]
+    mount = _found_mount() if wishes else None
+    for fd in wishes:
+        _open_eventfd(fd)
+    for fd, (wish, cgroup) in wishes.items():
+        _register(fd, wish, client.control_path(mount, cgroup))
+    return _become(parsed.words)
+
+
+def eventfd_new(parsed: argparse.Namespace) -> int:
+    """Become a command that has eventfds, registered nowhere."""
+    fds: list[int] = []
+    words = list(parsed.words)
+    while words and words[0].isdecimal():
+        fds.append(_usable_fd(words.pop(0), fds))
+    if words[:1] == ["--"]:
+        del words[0]
+    if not fds or not words:
+        raise Exit(exits.USAGE, "eventfd new", "wants numbers and a command: eventfd new 5 6 -- COMMAND")
+    for fd in fds:
+        _open_eventfd(fd)
+    return _become(words)
+
+
+def eventfd_read(parsed: argparse.Namespace) -> int:
+    """Wait for an eventfd, and print its count."""
+    try:
+        link = os.readlink(f"/proc/self/fd/{parsed.fd}")
+    except OSError:
+        raise Exit(exits.USAGE, f"descriptor {parsed.fd}", "is not open") from None
+    if link != "anon_inode:[eventfd]":
+        raise Exit(exits.USAGE, f"descriptor {parsed.fd}", f"is no eventfd but {link}")
+    count = client.wait(parsed.fd, parsed.timeout)
+    if count is None:
+        return exits.TIMED_OUT
+    print(count)
+    return exits.DONE
+
+
+def wait(parsed: argparse.Namespace) -> int:
+    """Wait for the first event."""
+    event_fd = os.eventfd(0)
+    _register(event_fd, parsed.level, client.control_path(_found_mount(), parsed.cgroup))
+    return exits.TIMED_OUT if client.wait(event_fd, parsed.timeout) is None else exits.DONE
+
+
+def inject(parsed: argparse.Namespace) -> int:
+    """Write into the debug directory of a mount."""
+    path = Path(_require_mount(parsed.mountpoint), "vmpressure.debug", "inject")
+    if not path.parent.is_dir():
+        raise Exit(exits.UNEXPECTED, parsed.mountpoint, "mounted without --debug")
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        os.write(fd, os.fsencode(" ".join(parsed.words)))
+    except OSError as error:
+        raise Exit(exits.UNEXPECTED, str(path), error.strerror) from None
+    return exits.DONE
+
+
+def status(parsed: argparse.Namespace) -> int:
+    """Print what is known of a mount and of the machine."""
+    from pressurefs.status import examine_machine, read_mount  # noqa: PLC0415
+
+    mountpoint = _found_mount() if parsed.mountpoint is None else _require_mount(parsed.mountpoint)
+    known = read_mount(mountpoint)
+    machine = examine_machine()
+    if parsed.json:
+        import json  # noqa: PLC0415
+
+        print(json.dumps({**known, "machine": machine}))
+    else:
+        told = {name: value for name, value in known.items() if value is not None}
+        _print_table({**told, **machine})
+    return exits.DONE
+
+
+def doctor(_parsed: argparse.Namespace) -> int:
+    """Print what is known of the machine."""
+    from pressurefs.status import examine_machine  # noqa: PLC0415
+
+    _print_table(examine_machine())
+    return exits.DONE
+
+
+def _print_table(rows: Mapping[str, object]) -> None:
+    width = max(map(len, rows))
+    for name, value in rows.items():
+        print(f"{name:{width}}  {value}")
+
+
+def record(parsed: argparse.Namespace) -> int:
+    """Write a trace."""
+    from pressurefs.recorder import record  # noqa: PLC0415
+    from pressurefs.sources import SourceUnavailable  # noqa: PLC0415
+    from pressurefs.sources.choice import Roots, open_source  # noqa: PLC0415
+
+    try:
+        source = open_source(parsed.source, Roots(Path(parsed.proc)))
+    except SourceUnavailable as error:
+        raise Exit(exits.SOURCE_UNAVAILABLE, f"source {parsed.source}", error.strerror) from None
+    try:
+        with Path(parsed.file).open("w", encoding="utf-8", buffering=1) as file:
+            record(source, file, parsed.seconds)
+    except OSError as error:
+        raise Exit(exits.UNEXPECTED, parsed.file, error.strerror) from None
+    return exits.DONE
+
+
+def _found_mount() -> str:
+    try:
+        return _require_mount(mounts.find_pressurefs())
+    except FileNotFoundError as error:
+        raise Exit(exits.NOT_A_PRESSUREFS_MOUNT, "no mount", error.strerror) from None
+
+
+def _require_mount(path: str) -> str:
+    """Return the real path of a pressurefs mount; Exit where it is none."""
+    mountpoint = os.path.realpath(path)
+    mounted = mounts.topmost(mounts.read_mountinfo(), mountpoint)
+    if mounted is None or mounted.filesystem_type != mounts.FILESYSTEM_TYPE:
+        raise Exit(exits.NOT_A_PRESSUREFS_MOUNT, path, "not a pressurefs mount")
+    return mountpoint
+
+
+def _usable_fd(digits: str, taken: Sequence[int] | dict[int, tuple[str, str | None]]) -> int:
+    fd = int(digits)
+    limit = os.sysconf("SC_OPEN_MAX")
+    if fd in taken or not 3 <= fd < limit:  # noqa: PLR2004, 0 to 2 are the standard streams
+        raise Exit(
+            exits.USAGE, f"descriptor {digits}", f"not a number from 3 to {limit - 1} that is named once"
+        )
+    return fd
+
+
+def _open_eventfd(fd: int) -> None:
+    """Open an eventfd under just this number, for a command that will inherit it."""
+    opened = os.eventfd(0, os.EFD_CLOEXEC)
+    if opened == fd:
+        os.set_inheritable(fd, True)  # noqa: FBT003
+        return
+    os.dup2(opened, fd, inheritable=True)
+    os.close(opened)
+
+
+def _register(event_fd: int, wish: str, control: Path) -> None:
+    try:
+        client.register(event_fd, wish, control)
+    except OSError as error:
+        raise Exit(exits.UNEXPECTED, f"register {wish!r} in {control}", error.strerror) from None
+
+
+def _become(words: list[str]) -> int:
+    """Run a command in this process's place."""
+    try:
+        os.execvp(words[0], words)  # noqa: S606, that is what the user asked for
+    except FileNotFoundError:
+        raise Exit(exits.COMMAND_NOT_FOUND, words[0], "command not found") from None
+    except OSError as error:
+        raise Exit(exits.COMMAND_NOT_RUNNABLE, words[0], error.strerror) from None

@@ -21,7 +21,8 @@ def ffibuilder() -> cffi.FFI:
         "pressurefs._native",
         '#include "pressurefs/native.c"',
         include_dirs=["."],
-        depends=["pressurefs/native.c", "pressurefs/native.cdef.h"],
+        # What is named here is in the sdist, which cannot be built without its backend.
+        depends=["pressurefs/native.c", "pressurefs/native.cdef.h", "cffi_build.py"],
     )
     return ffi
 

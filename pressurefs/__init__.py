@@ -19,7 +19,8 @@ Rooms, the lowest first; imports point downwards only:
     cgroups                       the tree that the mount stands for
     tree, debug, control          what the mount contains
     filesystem                    the adapter to FUSE
-    exits, staying, unmounting    exit codes; memory under pressure; how a mount is taken away
+    exits, log                    exit codes; lines that nobody waits for
+    staying, unmounting           memory under pressure; how a mount is taken away
     status, daemon                what a mount says of itself; threads, start and stop
     commands, cli                 the command
 """

@@ -4,23 +4,41 @@ FUSE names the writing *thread*.  While it waits for our answer it cannot go awa
 SIGKILL, so its number cannot come to mean another; after the answer it means nothing.
 
 Descriptors are looked up in that thread's own table: /proc/<tid>/fd works for a thread that does
-not lead its process, although a listing of /proc does not show it.  Everything here only reads what
-the kernel prints: no descriptor of the caller is opened or duplicated.
+not lead its process, although a listing of /proc does not show it.  No descriptor of the caller is
+opened or duplicated here, and nothing is asked of the file behind one, which may be of a file system
+whose server never answers.  That rules out most ways to look:
+
+- readlink(2) and lstat(2) of /proc/<tid>/fd/<n> are /proc's own; the link's permission bits are those
+  of the open mode, none for O_PATH;
+- statx(2) through it, told not to synchronise, gives what the kernel has cached of the inode;
+- fdinfo is *not* harmless: an epoll set's takes a lock that its owner can keep for ever, and is as long
+  as its owner likes.
 """
 
-import contextlib
+import ctypes
 import errno
 import os
 import re
+import struct
 from typing import NamedTuple
 
-from pressurefs.mounts import read_mountinfo
 from pressurefs.protocol import Refusal
 
 EVENTFD_LINK = "anon_inode:[eventfd]"
 
-_FDINFO = re.compile(rb"^flags:\t(\d+)\nmnt_id:\t(\d+)\nino:\t(\d+)$", re.MULTILINE)
 _EVENTFD_ID = re.compile(rb"^eventfd-id: *(\d+)$", re.MULTILINE)
+
+_AT_FDCWD = -100
+_AT_STATX_DONT_SYNC = 0x4000
+_AT_NO_AUTOMOUNT = 0x800
+_STATX_BASIC_STATS = 0x7FF
+_STATX_BYTES = 256
+# struct statx: uid, gid and mode at 20; the inode's number at 32; the device's two at 136.
+_STATX_OWNER = struct.Struct("=IIH")
+_STATX_INODE = struct.Struct("=Q")
+_STATX_DEVICE = struct.Struct("=II")
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Caller(NamedTuple):
@@ -31,12 +49,14 @@ class Caller(NamedTuple):
     gid: int
 
 
-class Descriptor(NamedTuple):
-    """One open descriptor of the caller.  ``link`` tells its kind, the other two which inode."""
+class Inode(NamedTuple):
+    """The file behind a descriptor.  ``device`` is "major:minor" of its superblock."""
 
-    link: str
-    mount_id: int
-    inode: int
+    device: str
+    number: int
+    mode: int
+    uid: int
+    gid: int
 
 
 def read_link(caller: Caller, fd: int) -> str:
@@ -52,30 +72,39 @@ def read_link(caller: Caller, fd: int) -> str:
         raise _refusal_of_look(error) from None
 
 
-def read_descriptor(caller: Caller, fd: int) -> Descriptor:
-    """Look at a descriptor; refuse as ``read_link``.
-
-    A descriptor opened with O_PATH counts as closed, EBADF: the kernel does not find it either.
-    """
-    link = read_link(caller, fd)
+def require_open(caller: Caller, fd: int) -> None:
+    """Refuse a descriptor that was opened with O_PATH, EBADF: the kernel does not find it either."""
     try:
-        shown = _FDINFO.search(_read(f"/proc/{caller.pid}/fdinfo/{fd}"))
+        link_mode = os.lstat(f"/proc/{caller.pid}/fd/{fd}").st_mode
     except OSError as error:
         raise _refusal_of_look(error) from None
-    if shown is None:
-        raise OSError(errno.ENOTSUP, "fdinfo shows no inode: Linux 5.15 or later is needed")
-    flags, mount_id, inode = shown.groups()
-    if int(flags, 8) & os.O_PATH:
+    if not link_mode & 0o700:
         raise Refusal(errno.EBADF, "the descriptor was opened with O_PATH")
-    return Descriptor(link, int(mount_id), int(inode))
+
+
+def read_inode(caller: Caller, fd: int) -> Inode:
+    """Return which file a descriptor stands for, as the kernel remembers it; refuse as ``read_link``."""
+    path = b"/proc/%d/fd/%d" % (caller.pid, fd)
+    shown = ctypes.create_string_buffer(_STATX_BYTES)
+    if _libc.statx(_AT_FDCWD, path, _AT_STATX_DONT_SYNC | _AT_NO_AUTOMOUNT, _STATX_BASIC_STATS, shown) != 0:
+        number = ctypes.get_errno()
+        raise _refusal_of_look(OSError(number, os.strerror(number)))
+    uid, gid, mode = _STATX_OWNER.unpack_from(shown, 20)
+    major, minor = _STATX_DEVICE.unpack_from(shown, 136)
+    (number,) = _STATX_INODE.unpack_from(shown, 32)
+    return Inode(f"{major}:{minor}", number, mode, uid, gid)
 
 
 def read_eventfd_id(pid: int | str, fd: int) -> int | None:
-    """Return the kernel's number of an eventfd, which tells two that live at the same time apart."""
-    with contextlib.suppress(FileNotFoundError):
-        if shown := _EVENTFD_ID.search(_read(f"/proc/{pid}/fdinfo/{fd}")):
-            return int(shown[1])
-    return None
+    """Return the kernel's number of an eventfd, which tells two that live at the same time apart.
+
+    Only for what is known to be an eventfd: see above.
+    """
+    try:
+        shown = _EVENTFD_ID.search(_read(f"/proc/{pid}/fdinfo/{fd}"))
+    except FileNotFoundError:
+        return None
+    return None if shown is None else int(shown[1])
 
 
 def read_thread_group(pid: int) -> int:
@@ -86,19 +115,6 @@ def read_thread_group(pid: int) -> int:
 def read_groups(pid: int) -> frozenset[int]:
     """Return the supplementary groups of a thread."""
     return frozenset(int(group) for group in _status_field(pid, b"Groups").split())
-
-
-def mounted_device(caller: Caller, mount_id: int) -> str | None:
-    """Return "major:minor" of a mount by its number, None if nobody here sees such a mount.
-
-    The writer's view comes first, since a bind mount in its namespace has a number of its own; then
-    ours, for a descriptor that was opened out here and handed in.
-    """
-    for pid in (caller.pid, "self"):
-        for mount in read_mountinfo(pid):
-            if mount.mount_id == mount_id:
-                return mount.device
-    return None
 
 
 def _refusal_of_look(error: OSError) -> OSError:
@@ -121,13 +137,13 @@ def _status_field(pid: int, name: bytes) -> bytes:
 
 
 def _read(path: str) -> bytes:
-    """Read a small file of /proc to its end; open() would take five times as long."""
+    """Read a small file of /proc; open() would take five times as long.
+
+    One read takes all: seq_file grows its buffer to a whole record, and 65,536 supplementary groups,
+    the most there can be, fit.
+    """
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        content = os.read(fd, 4096)
-        # One short read is the end; thousands of supplementary groups take more.
-        while len(content) % 4096 == 0 and (more := os.read(fd, 4096)):
-            content += more
-        return content
+        return os.read(fd, 1 << 20)
     finally:
         os.close(fd)

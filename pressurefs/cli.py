@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from pathlib import Path
@@ -12,16 +11,19 @@ from typing import TYPE_CHECKING
 from pressurefs import commands, exits
 from pressurefs.exits import Exit
 from pressurefs.levels import PROFILES
+from pressurefs.log import start_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     _Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001, its only name
 
+SECONDS_MAX = 1e6  # eleven days: what poll(2) can wait, and more than anybody will
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    logging.basicConfig(format="pressurefs: %(message)s", level=logging.INFO)
+    start_log()
     parsed = build_parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int] = parsed.command
     try:
@@ -35,6 +37,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exits.UNEXPECTED
     except KeyboardInterrupt:
         return exits.UNEXPECTED
+
+
+def seconds(text: str) -> float:
+    """Read a time to wait; argparse tells of the ValueError."""
+    value = float(text)
+    if not 0 <= value <= SECONDS_MAX:
+        raise ValueError(text)
+    return value
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -89,13 +99,13 @@ def _add_listening(subparsers: _Subparsers) -> None:
     read = eventfd_subparsers.add_parser("read", help="wait for an eventfd and print its count")
     read.set_defaults(command=commands.eventfd_read)
     read.add_argument("fd", type=int, metavar="N")
-    read.add_argument("--timeout", type=float, metavar="S")
+    read.add_argument("--timeout", type=seconds, metavar="S")
 
     wait = subparsers.add_parser("wait", help="wait for the first event of a level")
     wait.set_defaults(command=commands.wait)
     wait.add_argument("level", metavar="LEVEL")
     wait.add_argument("--cgroup", metavar="/C")
-    wait.add_argument("--timeout", type=float, metavar="S")
+    wait.add_argument("--timeout", type=seconds, metavar="S")
 
 
 def _add_watching(subparsers: _Subparsers) -> None:
@@ -120,5 +130,5 @@ def _add_watching(subparsers: _Subparsers) -> None:
     record.set_defaults(command=commands.record)
     record.add_argument("file", metavar="FILE")
     record.add_argument("--source", default="auto", metavar="S")
-    record.add_argument("--seconds", type=float, metavar="N", help="default: until interrupted")
+    record.add_argument("--seconds", type=seconds, metavar="N", help="default: until interrupted")
     record.add_argument("--proc", default="/proc", metavar="DIR")

@@ -14,6 +14,11 @@ from pressurefs import client, exits, mounts
 from pressurefs.exits import Exit
 from pressurefs.levels import PROFILES
 
+_OWN_OPTIONS = {
+    *("foreground", "debug", "nothreads", "fsname", "subtype", "use_ino", "default_permissions"),
+    *("attr_timeout", "entry_timeout", "negative_timeout", "operations", "mountpoint", "raw_fi", "encoding"),
+}
+_FD_DIGITS_MAX = 9
 _FD_WISH = re.compile(r"(\d+)=([^@]+)(?:@(/.*))?")
 
 
@@ -28,6 +33,8 @@ def mount(parsed: argparse.Namespace) -> int:
         raise
     from pressurefs.sources.choice import Roots  # noqa: PLC0415
 
+    if parsed.ready_fd is not None and not os.path.exists(f"/proc/self/fd/{parsed.ready_fd}"):
+        raise Exit(exits.USAGE, f"--ready-fd {parsed.ready_fd}", "is not open")
     settings = Settings(
         mountpoint=parsed.mountpoint,
         source=parsed.source,
@@ -47,6 +54,8 @@ def _mount_options(lists: Sequence[str]) -> dict[str, str | bool]:
     options: dict[str, str | bool] = {"allow_other": True} if os.geteuid() == 0 else {}
     for option in filter(None, ",".join(lists).split(",")):
         name, given, value = option.partition("=")
+        if name in _OWN_OPTIONS:
+            raise Exit(exits.USAGE, f"-o {name}", "is pressurefs's own to set")
         options[name] = value if given else True
     return options
 
@@ -196,7 +205,7 @@ def _require_mount(path: str) -> str:
 
 
 def _usable_fd(digits: str, taken: Sequence[int] | dict[int, tuple[str, str | None]]) -> int:
-    fd = int(digits)
+    fd = int(digits) if len(digits) <= _FD_DIGITS_MAX else -1
     limit = os.sysconf("SC_OPEN_MAX")
     if fd in taken or not 3 <= fd < limit:  # noqa: PLR2004, 0 to 2 are the standard streams
         raise Exit(

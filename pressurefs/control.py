@@ -46,9 +46,8 @@ class TopDirectory(Directory):
         super().__init__(ROOT_INODE, 0o755, children)
 
     def _register(self, access: Access, written: bytes) -> None:
-        file = self._vmpressure
         # A registration at the top that names no mode hears the machine and no cgroup's limit: the RFC.
-        control = ControlFile(MACHINE, Mode.LOCAL, self.device, file.inode, file.mode, file.uid, file.gid)
+        control = ControlFile(MACHINE, Mode.LOCAL, self.device, self._vmpressure.inode)
         self._registrar.register(control, access.opening, access.caller, written)
 
     def _sensitivity(self) -> bytes:

@@ -7,6 +7,7 @@ exchange's.
 """
 
 import contextlib
+import ctypes
 import logging
 import os
 import queue
@@ -45,6 +46,9 @@ SWEEP_CORE_SHARE = 0.0003
 # default of 5 ms would stand between a full window and its signal.
 SWITCH_SECONDS = 0.0005
 
+# libfuse's descriptor of /dev/fuse, and the file system's duplicate of it.
+_CONNECTION_FDS = 2
+
 _READY_TIMEOUT_SECONDS = 20.0
 _STOP_TIMEOUT_SECONDS = 5.0
 
@@ -68,6 +72,9 @@ class Daemon:
     def __init__(self, settings: Settings) -> None:
         """Open everything that can be missing before anything is mounted; raise Exit."""
         self._settings = settings
+        self._low_fds = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(_CONNECTION_FDS)]
+        # A thread that ends needs it, and could not open it without a descriptor.
+        ctypes.CDLL("libgcc_s.so.1")
         self._mountpoint = os.path.realpath(settings.mountpoint)
         _raise_descriptor_limit()
         sys.setswitchinterval(SWITCH_SECONDS)
@@ -89,17 +96,26 @@ class Daemon:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # Before libfuse could set handlers of its own, which would end its loop behind our back.
             signal.signal(number, lambda *_: self._happened.put(_Event.ASKED_TO_STOP))
+        # The connection takes their numbers: see Taker.
+        for fd in self._low_fds:
+            os.close(fd)
         self._start("fuse", self._serve)
-        if self._wait(_READY_TIMEOUT_SECONDS) is _Event.ANSWERS:
-            staying.lock_memory()
-            staying.avoid_oom_killer()
-            self._start("pump", self._pump)
-            _say_ready(self._settings.ready_fd)
-            self._await_end()
-        self._unmount()
-        self._stopping.set()
-        # The path is gone: who wakes up and looks finds ENOENT, as after the removal of a cgroup.
-        self._exchange.end_all()
+        try:
+            first = self._wait(_READY_TIMEOUT_SECONDS)
+            if first is _Event.ANSWERS:
+                staying.lock_memory()
+                staying.avoid_oom_killer()
+                self._start("pump", self._pump)
+                _say_ready(self._settings.ready_fd)
+                self._await_end()
+            elif first is _Event.ASKED_TO_STOP:
+                # What is being mounted must be there before it can be taken away.
+                self._wait(_READY_TIMEOUT_SECONDS)
+        finally:
+            self._unmount()
+            self._stopping.set()
+            # The path is gone: who wakes up and looks finds ENOENT, as after the removal of a cgroup.
+            self._exchange.end_all()
         if self._fault is not None:
             raise self._fault
 
@@ -150,7 +166,10 @@ class Daemon:
         interval = SWEEP_SECONDS
         while self._wait(interval) is None:
             began = time.thread_time()
-            self._exchange.sweep()
+            try:
+                self._exchange.sweep()
+            except OSError as error:
+                _log.warning("sweep: %s", error.strerror)
             rested = (time.thread_time() - began) / SWEEP_CORE_SHARE
             interval = min(max(SWEEP_SECONDS, rested), SWEEP_SECONDS_MAX)
 
@@ -168,16 +187,21 @@ class Daemon:
         Nothing to do where somebody else has unmounted it.
         """
         for how in ({}, {"force": True}, {"detach": True}):
-            mounted = mounts.topmost(mounts.read_mountinfo(), self._mountpoint)
-            if mounted is None or mounted.device != self._top.device:
-                return
-            try:
-                unmount(self._mountpoint, **how)
-            except OSError as error:
-                reason = error
-        mounted = mounts.topmost(mounts.read_mountinfo(), self._mountpoint)
-        if mounted is not None and mounted.device == self._top.device:
-            self._fault = Exit(exits.UNEXPECTED, "unmount", reason)
+            for mountpoint in self._mountpoints():
+                topmost = mounts.topmost(mounts.read_mountinfo(), mountpoint)
+                if topmost is None or topmost.device != self._top.device:
+                    continue  # not ours to take away
+                with contextlib.suppress(OSError):
+                    unmount(mountpoint, **how)
+        left = self._mountpoints()
+        if left:
+            why = "something else is mounted on top of it"
+            self._fault = self._fault or Exit(exits.MOUNTPOINT_UNUSABLE, f"unmount {left[0]}", why)
+
+    def _mountpoints(self) -> list[str]:
+        """Return where we are mounted and can be unmounted, wherever a parent directory was moved to."""
+        rows = mounts.read_mountinfo()
+        return [row.mountpoint for row in rows if row.device == self._top.device]
 
     def _report_source(self) -> str:
         source = self._source

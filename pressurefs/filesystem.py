@@ -52,6 +52,9 @@ _STAT_BYTES = ctypes.sizeof(fuse.c_stat)
 # What poll(2) says of a file that has no poller: the kernel's DEFAULT_POLLMASK.
 _ALWAYS_READY = select.POLLIN | select.POLLOUT | select.POLLRDNORM | select.POLLWRNORM
 
+# What the writer is told where we are short of something.
+_SHORTAGES = {errno.EMFILE: errno.ENFILE, errno.ENFILE: errno.ENFILE, errno.ENOMEM: errno.ENOMEM}
+
 # A message to the kernel that answers nothing: struct fuse_out_header, then the number of a polled file.
 _NOTIFY_POLL = struct.Struct("=IiQQ")
 _NOTIFY_POLL_CODE = 1
@@ -138,6 +141,11 @@ class Operations:
         except Refusal as refusal:
             self._refusals.note(caller.uid, refusal, time.monotonic())
             raise
+        except OSError as error:
+            shortage = _SHORTAGES.get(error.errno or 0)
+            if shortage is None:
+                raise RuntimeError("write failed") from error  # a fault of ours: EIO, and a line in the log
+            raise OSError(shortage, os.strerror(shortage)) from None
         return len(written)
 
     def release(self, _path: str, info: Any) -> int:

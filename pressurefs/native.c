@@ -48,9 +48,12 @@
 /* PIDFD_THREAD, Linux 6.9: the same bit as O_EXCL; headers of Debian 12 are older. */
 #define PFS_PIDFD_THREAD O_EXCL
 
+#define PFS_NOP_ATTEMPTS 8
+
 struct pfs_ring {
 	int fd;
 	uint32_t entries_mask;
+	uint32_t *sq_head;
 	uint32_t *sq_tail;
 	uint32_t *sq_array;
 	uint32_t *cq_head;
@@ -135,6 +138,7 @@ static int pfs_ring_map(struct pfs_ring *ring, const struct io_uring_params *par
 		return -1;
 
 	base = ring->rings_map;
+	ring->sq_head = (uint32_t *)(void *)(base + params->sq_off.head);
 	ring->sq_tail = (uint32_t *)(void *)(base + params->sq_off.tail);
 	ring->sq_array = (uint32_t *)(void *)(base + params->sq_off.array);
 	ring->cq_head = (uint32_t *)(void *)(base + params->cq_off.head);
@@ -149,7 +153,7 @@ static int pfs_ring_nop(struct pfs_ring *ring)
 {
 	uint32_t tail = *ring->sq_tail;
 	uint32_t slot = tail & ring->entries_mask;
-	long submitted;
+	long submitted = 0;
 
 	memset(&ring->sqes[slot], 0, sizeof(ring->sqes[slot]));
 	ring->sqes[slot].opcode = IORING_OP_NOP;
@@ -157,16 +161,19 @@ static int pfs_ring_nop(struct pfs_ring *ring)
 	ring->sq_array[slot] = slot;
 	__atomic_store_n(ring->sq_tail, tail + 1, __ATOMIC_RELEASE);
 
-	do {
+	/* A few times: the kernel may be short of memory for a moment. */
+	for (int attempt = 0; attempt < PFS_NOP_ATTEMPTS; attempt++) {
 		submitted = syscall(SYS_io_uring_enter, ring->fd, 1, 0, 0, NULL, 0);
-	} while (submitted < 0 && errno == EINTR);
-	__atomic_store_n(ring->cq_head, __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE),
-			 __ATOMIC_RELEASE);
-	if (submitted == 1)
-		return 0;
+		__atomic_store_n(ring->cq_head, __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE),
+				 __ATOMIC_RELEASE);
+		if (__atomic_load_n(ring->sq_head, __ATOMIC_ACQUIRE) == tail + 1)
+			return 0;
+		if (submitted < 0 && errno != EINTR && errno != EAGAIN && errno != EBUSY && errno != ENOMEM)
+			break;
+	}
 	/* Not taken: the entry must not be submitted with the next signal. */
 	__atomic_store_n(ring->sq_tail, tail, __ATOMIC_RELEASE);
-	if (submitted == 0)
+	if (submitted >= 0)
 		errno = EAGAIN;
 	return -1;
 }

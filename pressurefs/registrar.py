@@ -8,10 +8,12 @@ nothing behind.
 
 import errno
 import itertools
+import resource
 import stat
+import time
 from typing import NamedTuple
 
-from pressurefs.caller import Caller, mounted_device, read_descriptor, read_groups, read_link
+from pressurefs.caller import Caller, Inode, read_groups, read_inode, read_link, require_open
 from pressurefs.exchange import Exchange
 from pressurefs.poller import Opening, Poller
 from pressurefs.protocol import Mode, Refusal, Request, Wish, parse_request, parse_wish
@@ -19,9 +21,10 @@ from pressurefs.registry import Registration
 from pressurefs.signaller import Signaller
 from pressurefs.signaller.taking import require_eventfd
 
-# A thousand eventfds is more than any program has a use for; each costs us a descriptor, two
-# mappings and some 13 KB, and 20 users at this limit fill a common RLIMIT_NOFILE.
+# A thousand eventfds is more than any program has a use for; each costs us a descriptor, two mappings
+# and some 13 KB.  No user may have more than this share of our descriptors.
 REGISTRATIONS_PER_USER = 1024
+_DESCRIPTORS_SHARE = 0.25
 
 # Sweep after this many registrations beyond twice what lived before: a program that registers and
 # closes in a loop keeps our tables short, and the sweeps cost a fixed share of its calls.
@@ -35,9 +38,6 @@ class ControlFile(NamedTuple):
     default_mode: Mode
     device: str | None
     inode: int
-    mode: int
-    uid: int
-    gid: int
 
 
 class Registrar:
@@ -48,11 +48,13 @@ class Registrar:
     ) -> None:
         self._exchange = exchange
         self._signaller = signaller
-        self._per_user = per_user
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._per_user = min(per_user, int(limit * _DESCRIPTORS_SHARE))
         # Never 0 and never twice: a token tells an eventfd from the next one under the same number.
         self._tokens = itertools.count(1)
         self._sweep_at = _SWEEP_SLACK
         self._admitted_since_sweep = 0
+        self._may_sweep_at = float("-inf")
 
     def register(self, control: ControlFile, opening: Opening, caller: Caller, written: bytes) -> None:
         """Register what one write(2) asks for, or raise the Refusal that it is answered with."""
@@ -75,7 +77,7 @@ class Registrar:
             wish = parse_wish(request.wish)
         except Refusal:
             # An event_fd opened with O_PATH comes first; a good line learns of that when it is tied.
-            read_descriptor(caller, event_fd)
+            require_open(caller, event_fd)
             raise
         self._require_quota(caller.uid)
         token = next(self._tokens)
@@ -120,34 +122,31 @@ class Registrar:
     def _require_quota(self, uid: int) -> None:
         if uid == 0 or self._exchange.held_by(uid) < self._per_user:
             return
-        self.sweep()
+        # Whoever goes on writing at the limit makes us sweep for a tenth of the time, no more.
+        began = time.monotonic()
+        if began >= self._may_sweep_at:
+            self.sweep()
+            self._may_sweep_at = began + 10 * (time.monotonic() - began)
         if self._exchange.held_by(uid) >= self._per_user:
-            raise Refusal(errno.EDQUOT, f"the user holds {self._per_user} registrations")
+            raise Refusal(errno.EDQUOT, "the user holds too many registrations")
 
 
 def _require_control_file(control: ControlFile, caller: Caller, fd: int) -> None:
-    """Refuse a control_fd that is not the file written to: EBADF, EACCES or EINVAL.
-
-    The kernel asks whether the writer may read the inode before it asks which file it is; another
-    file's permissions cannot be known without looking at it, and then EINVAL is the answer anyway.
-    """
-    shown = read_descriptor(caller, fd)
-    is_ours = (
-        shown.inode == control.inode
-        and control.device is not None
-        and mounted_device(caller, shown.mount_id) == control.device
-    )
-    if not is_ours:
-        raise Refusal(errno.EINVAL, "control_fd is not this directory's control file")
-    if not _may_read(control, caller):
+    """Refuse a control_fd that the writer may not read, EACCES, or that is another file, EINVAL."""
+    read_link(caller, fd)
+    require_open(caller, fd)
+    inode = read_inode(caller, fd)
+    if not _may_read(inode, caller):
         raise Refusal(errno.EACCES, "the writer may not read the control file")
+    if inode.number != control.inode or inode.device != control.device:
+        raise Refusal(errno.EINVAL, "control_fd is not this directory's control file")
 
 
-def _may_read(control: ControlFile, caller: Caller) -> bool:
+def _may_read(inode: Inode, caller: Caller) -> bool:
     if caller.uid == 0:
         return True
-    if caller.uid == control.uid:
-        return bool(control.mode & stat.S_IRUSR)
-    if caller.gid == control.gid or control.gid in read_groups(caller.pid):
-        return bool(control.mode & stat.S_IRGRP)
-    return bool(control.mode & stat.S_IROTH)
+    if caller.uid == inode.uid:
+        return bool(inode.mode & stat.S_IRUSR)
+    if caller.gid == inode.gid or inode.gid in read_groups(caller.pid):
+        return bool(inode.mode & stat.S_IRGRP)
+    return bool(inode.mode & stat.S_IROTH)

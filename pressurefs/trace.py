@@ -73,6 +73,8 @@ def _parse_samples(numbered: Iterable[tuple[int, str]]) -> Iterator[Sample]:
             raise TraceError(f"line {number}: pages and priority are whole numbers, not negative")
         if not (isinstance(cgroup, str) and cgroup.startswith("/")):
             raise TraceError(f"line {number}: a cgroup begins with a slash")
+        if any(0xD800 <= ord(character) < 0xDC80 or 0xDCFF < ord(character) < 0xE000 for character in cgroup):  # noqa: PLR2004
+            raise TraceError(f"line {number}: the cgroup's name is no text")
         if type(moment) not in (int, float) or not 0 <= moment < _SECONDS_MAX:
             raise TraceError(f"line {number}: t is a number of seconds")
         if moment < last:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from pressurefs.caller import Caller
 from pressurefs.poller import Opening
+from pressurefs.protocol import Refusal
 
 
 class Access(NamedTuple):
@@ -62,13 +63,13 @@ class File(Node):
     def read(self) -> bytes:
         """Return the whole content as of now."""
         if self._read is None:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            raise Refusal(errno.EINVAL, "this file has nothing to read")
         return self._read()
 
     def write(self, access: Access, written: bytes) -> None:
         """Take one record, or raise the OSError that write(2) answers."""
         if self._write is None:
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            raise Refusal(errno.EINVAL, "this file takes no writes")
         self._write(access, written)
 
     def close(self, opening: Opening) -> None:

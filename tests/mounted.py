@@ -65,6 +65,10 @@ class Mounted:
         """Return what the daemon has written to stderr so far."""
         return self._stderr.read_text()
 
+    def await_said(self, text: str, times: int = 1) -> None:
+        """Wait until the daemon has said something so often; a thread of its own writes the lines."""
+        eventually(lambda: self.said().count(text) == times)
+
     def await_registrations(self, count: int) -> None:
         """Wait until the dead have been swept and just so many are left."""
         eventually(lambda: len(self.registrations()) == count)
@@ -130,6 +134,8 @@ def mounted(
     try:
         assert readable(ready_read), f"not ready: {stderr.read_text()}"
         assert os.read(ready_read, 1) == b"\n", f"ended at once: {stderr.read_text()}"
+        # The daemon closes it next; a command that stays its parent has it open, too.
+        readable(ready_read, 1)
         mount = Mounted(path, process, stderr)
         yield mount
         if process.poll() is None:

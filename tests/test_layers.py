@@ -30,7 +30,8 @@ ORDER = [
     "cgroups",
     *("tree", "debug", "control"),
     "filesystem",
-    *("exits", "staying", "unmounting"),
+    *("exits", "log"),
+    *("staying", "unmounting"),
     *("status", "daemon"),
     *("commands", "cli", "__main__"),
 ]

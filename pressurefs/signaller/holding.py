@@ -66,7 +66,7 @@ class HoldingSignaller:
         try:
             require_eventfd(os.readlink(f"/proc/self/fd/{taken}"))
         except OSError:
-            self._taker.close_elsewhere(caller, taken)
+            self._taker.park(caller, taken)
             raise
         eventfd_id = read_eventfd_id("self", taken)
         if eventfd_id is None:

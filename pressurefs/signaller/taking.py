@@ -6,12 +6,11 @@ before, only the process can be named, and a thread with a table of its own is f
 
 Whoever takes has looked first, with ``require_eventfd``: what is taken must be closed again, and closing
 somebody's file can block.  Between the look and the take another thread of the writer can put anything
-there, so what turns out to be no eventfd is closed elsewhere.
+there: see ``Taker``.
 """
 
 import errno
 import os
-import threading
 from typing import NewType
 
 from pressurefs._native import ffi, lib
@@ -19,6 +18,9 @@ from pressurefs.caller import EVENTFD_LINK, Caller, read_eventfd_id, read_thread
 from pressurefs.protocol import Refusal
 
 EventFd = NewType("EventFd", int)
+
+# Each takes a user of its own that wins a race of microseconds.
+_PARKED_MAX = 256
 
 # Our own shortage, and what the writer is told of it.
 _SHORTAGES = {
@@ -30,16 +32,21 @@ _SHORTAGES = {
 
 
 class Taker:
-    """Takes descriptors, and gets rid of the wrong ones.  Used by the FUSE thread alone."""
+    """Takes descriptors, and keeps the wrong ones from doing harm.  Used by the FUSE thread alone.
+
+    A wrong one is never closed: its server may never answer, and whoever closed it would wait beyond
+    SIGKILL.  It is parked until the daemon ends.  Descriptors are closed in the order of their numbers
+    then, and the connection of the mount has a lower one (see filesystem.py): whatever becomes of the
+    rest, the mount is gone.  There is one for each user at most, who is not served any more.
+    """
 
     def __init__(self) -> None:
-        self._closing: dict[int, threading.Thread] = {}
+        self._parked: dict[int, EventFd] = {}
 
     def take(self, caller: Caller, fd: int) -> EventFd:
         """Duplicate the caller's descriptor; it need not be an eventfd any more."""
-        closing = self._closing.get(caller.uid)
-        if closing is not None and closing.is_alive():
-            raise Refusal(errno.EPERM, "what this user swapped for an eventfd is still being closed")
+        if caller.uid in self._parked or len(self._parked) >= _PARKED_MAX:
+            raise Refusal(errno.EPERM, "this user has swapped another file for an eventfd")
         taken = lib.pfs_take(caller.pid, True, fd)  # noqa: FBT003, as a thread
         if taken < 0 and ffi.errno == errno.EINVAL:
             return _take_from_process(caller, fd)
@@ -47,13 +54,9 @@ class Taker:
             raise _refusal_of_take(ffi.errno)
         return EventFd(taken)
 
-    def close_elsewhere(self, caller: Caller, taken: EventFd) -> None:
-        """Close what turned out to be no eventfd, say a file whose server never answers.
-
-        One such descriptor a user: while it is being closed, its owner is not served.
-        """
-        closer = self._closing[caller.uid] = threading.Thread(target=os.close, args=(taken,), daemon=True)
-        closer.start()
+    def park(self, caller: Caller, taken: EventFd) -> None:
+        """Put away what turned out to be no eventfd."""
+        self._parked[caller.uid] = taken
 
 
 def require_eventfd(link: str) -> None:

@@ -26,11 +26,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import re
 import resource
 import select
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pressurefs._native import ffi, lib
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from pressurefs._native import Ring
     from pressurefs.caller import Caller
 
+_log = logging.getLogger("pressurefs.signaller")
+
+_ROW_BYTES = 80
+_ROWS_SPARE = 64  # registered since the tokens were listed, or ended while their eventfd lives on
 _ROW = re.compile(rb"^tfd:.* data: +([0-9a-f]+) ", re.MULTILINE)
 
 # Taken descriptors are moved to numbers below this.  The descriptor table is grown to hold them all before
@@ -64,6 +68,8 @@ class WeakSignaller:
     def __init__(self) -> None:
         """Raise OSError where this kernel or container allows no io_uring."""
         self._rows = select.epoll()
+        # Held open: a sweep must not need a descriptor just when there is none.
+        self._rows_shown = os.open(f"/proc/self/fdinfo/{self._rows.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
         self._next_fd = ffi.new("int *")
         self._taker = Taker()
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -82,7 +88,11 @@ class WeakSignaller:
     def signal(self, rings: Iterable[Ring]) -> None:
         """Add one to each eventfd.  Never blocks, whatever its readers do."""
         listed = list(rings)
-        lib.pfs_ring_signal_all(ffi.new("struct pfs_ring *[]", listed), len(listed))
+        signalled = lib.pfs_ring_signal_all(ffi.new("struct pfs_ring *[]", listed), len(listed))
+        if signalled != len(listed):
+            _log.error(
+                "%d of %d signals were lost: %s", len(listed) - signalled, len(listed), os.strerror(ffi.errno)
+            )
 
     def signals_sent(self, ring: Ring) -> int:
         """Return how often a ring was signalled."""
@@ -102,7 +112,10 @@ class WeakSignaller:
 
     def gone(self, tokens: set[int]) -> set[int]:
         """Return those of ``tokens`` whose eventfd has been closed by its last holder."""
-        rows = Path(f"/proc/self/fdinfo/{self._rows.fileno()}").read_bytes()
+        size = _ROW_BYTES * (len(tokens) + _ROWS_SPARE)
+        # The set is shown as one record: a read at the beginning makes it anew, and is whole if it is short.
+        while len(rows := os.pread(self._rows_shown, size, 0)) == size:
+            size *= 2
         return tokens.difference(int(token, 16) for token in _ROW.findall(rows))
 
     def _keep(self, caller: Caller, fd: int, token: int) -> Ring:
@@ -110,7 +123,7 @@ class WeakSignaller:
         try:
             ring = self._tie(taken)
         except Refusal:
-            self._taker.close_elsewhere(caller, taken)
+            self._taker.park(caller, taken)
             raise
         except BaseException:
             os.close(taken)

@@ -134,7 +134,7 @@ def test_stale_mount(place: Path, fuse: None) -> None:  # noqa: ARG001
     with pytest.raises(OSError, match="Transport endpoint is not connected"):
         os.listdir(path)
     with mounted(place, at=path) as mount:
-        assert "detached a mount whose daemon is gone" in mount.said()
+        mount.await_said("detached a mount whose daemon is gone")
         assert mount.registrations() == []
 
 
@@ -176,7 +176,7 @@ def test_replay(place: Path, trace: Path, fuse: None) -> None:  # noqa: ARG001
             eventually(lambda here=mount: len(here.debug("history").splitlines()) == 2)  # type: ignore[misc]
             assert mount.debug("history").splitlines()[1].split()[1:] == ["/", "512", "0", "-", "100", "oom"]
             assert "source replay" in mount.debug("source")
-            assert "nothing more to come" in mount.said()
+            mount.await_said("nothing more to come")
 
 
 def test_profile(place: Path, fuse: None) -> None:  # noqa: ARG001

@@ -257,7 +257,7 @@ def test_quota(mount: Mounted) -> None:
             other.do(f"event = os.eventfd(0); write({mount.vmpressure!r}, f'{{event}} low')")
         puppet.do("os.close(event); event = os.eventfd(0); line = f'{event} low'.encode()")
         puppet.do("os.write(control, line)")
-    assert "EDQUOT" in mount.said()
+    mount.await_said("EDQUOT")
 
 
 def test_out_of_descriptors(place: Path, fuse: None) -> None:  # noqa: ARG001

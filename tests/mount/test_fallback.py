@@ -78,7 +78,7 @@ def test_refusals(either: Mounted, puppet: Puppet) -> None:
 def test_says_so(aio: Mounted) -> None:
     """The log and the debug directory say what this way cannot promise."""
     limits = "no io_uring here: a registration outlives its eventfd by up to 20 s"
-    assert f"signaller aio: {limits}" in aio.said()
+    aio.await_said(f"signaller aio: {limits}")
     assert f"signaller_limits {limits}\n" in aio.debug("source")
 
 

@@ -70,7 +70,7 @@ load mounted
 @test "a wrong line shows its error" {
     run pressurefs eventfd new 5 -- /bin/sh -c "/bin/echo '5 high' > $MOUNT/vmpressure"
     [ "$status" -eq 1 ]
-    [ "$output" = '/bin/echo: write error: Invalid argument' ]
+    [[ $output == *'write error: Invalid argument' ]]
     run bash -c "echo '77 low' > $MOUNT/vmpressure"
     [[ $output == *'write error: Bad file descriptor' ]]
     run bash -c "echo '1 low' > $MOUNT/vmpressure"

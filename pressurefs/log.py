@@ -1,0 +1,57 @@
+"""The log: lines on stderr, written by a thread of its own.
+
+Whoever reads our stderr may stop reading, a journal under memory pressure for one.  Neither the FUSE
+thread nor the pump may wait for that: lines queue up, and when the queue is full they are counted instead.
+"""
+
+import contextlib
+import logging
+import queue
+import sys
+import threading
+
+_LINES_MAX = 1000
+_FLUSH_SECONDS = 1.0
+
+
+class StderrHandler(logging.Handler):
+    """Queues lines for a thread that writes them.  Lives as long as the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(logging.Formatter("pressurefs: %(message)s"))
+        self._lines: queue.Queue[str | None] = queue.Queue(_LINES_MAX)
+        self._dropped = 0
+        self._writer = threading.Thread(target=self._write, name="log", daemon=True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a line, or count it as dropped."""
+        if not self._writer.is_alive():
+            self._writer.start()
+        try:
+            self._lines.put_nowait(self.format(record))
+        except queue.Full:
+            self._dropped += 1
+
+    def close(self) -> None:
+        """Write what is queued, unless nobody reads it."""
+        with contextlib.suppress(queue.Full):
+            self._lines.put_nowait(None)
+        if self._writer.is_alive():
+            self._writer.join(_FLUSH_SECONDS)
+        super().close()
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            dropped, self._dropped = self._dropped, 0
+            if dropped:
+                line += f"\npressurefs: log: {dropped} lines were dropped before this one"
+            with contextlib.suppress(OSError, ValueError):
+                print(line, file=sys.stderr, flush=True)
+
+
+def start_log() -> None:
+    """Send what is logged to stderr."""
+    root = logging.getLogger()
+    root.addHandler(StderrHandler())
+    root.setLevel(logging.INFO)

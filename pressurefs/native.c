@@ -39,6 +39,7 @@
 #include <string.h>
 #include <linux/aio_abi.h>
 #include <linux/io_uring.h>
+#include <linux/kcmp.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -86,6 +87,15 @@ static int pfs_take(int pid, int as_thread, int target_fd)
 	taken = (int)syscall(SYS_pidfd_getfd, pidfd, target_fd, 0);
 	pfs_close(pidfd);
 	return taken;
+}
+
+/* Whether a thread's descriptor and one of ours are the same open file: 1, 0,
+ * or -1 where that cannot be told.  The kernel compares; no file is asked. */
+static int pfs_same_file(int tid, int target_fd, int own_fd)
+{
+	long order = syscall(SYS_kcmp, getpid(), tid, KCMP_FILE, own_fd, target_fd);
+
+	return order < 0 ? -1 : order == 0;
 }
 
 /* Add a row for an eventfd, under a number that no row of it has yet: numbers

@@ -1,6 +1,7 @@
 /* What Python sees of native.c. Every call answers -1 or NULL and errno on failure. */
 
 int pfs_take(int pid, int as_thread, int target_fd);
+int pfs_same_file(int tid, int target_fd, int own_fd);
 int pfs_epoll_add(int epoll_fd, int event_fd, int *next, int end, uint64_t token);
 
 struct pfs_ring;

@@ -14,12 +14,14 @@ found none.  What that cannot promise:
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from typing import TYPE_CHECKING
 
 from pressurefs._native import ffi, lib
 from pressurefs.caller import EVENTFD_LINK, read_eventfd_id
+from pressurefs.protocol import Refusal
 from pressurefs.signaller.taking import Taker, refusal_of, require_eventfd
 
 if TYPE_CHECKING:
@@ -68,6 +70,9 @@ class HoldingSignaller:
         except OSError:
             self._taker.park(caller, taken)
             raise
+        if not os.lstat(f"/proc/self/fd/{taken}").st_mode & 0o700:
+            os.close(taken)
+            raise Refusal(errno.EBADF, "the descriptor was opened with O_PATH")
         eventfd_id = read_eventfd_id("self", taken)
         if eventfd_id is None:
             os.close(taken)

@@ -1,8 +1,8 @@
 """Takes a descriptor from the process that is blocked in write(2).
 
 pidfd_getfd(2) takes it from the *writing thread's* table.  pidfd_open(2) accepts a thread since Linux 6.9;
-before, only the process can be named, and a thread with a table of its own is found out by comparing
-``eventfd-id``.  Both need ptrace's rights over the writer.
+before, only the process can be named, and a thread with a table of its own is found out by kcmp(2).  All
+of them need ptrace's rights over the writer.
 
 Whoever takes has looked first, with ``require_eventfd``: what is taken must be closed again, and closing
 somebody's file can block.  Between the look and the take another thread of the writer can put anything
@@ -14,7 +14,7 @@ import os
 from typing import NewType
 
 from pressurefs._native import ffi, lib
-from pressurefs.caller import EVENTFD_LINK, Caller, read_eventfd_id, read_thread_group
+from pressurefs.caller import EVENTFD_LINK, Caller, read_thread_group
 from pressurefs.protocol import Refusal
 
 EventFd = NewType("EventFd", int)
@@ -36,46 +36,48 @@ class Taker:
 
     A wrong one is never closed: its server may never answer, and whoever closed it would wait beyond
     SIGKILL.  It is parked until the daemon ends.  Descriptors are closed in the order of their numbers
-    then, and the connection of the mount has a lower one (see filesystem.py): whatever becomes of the
-    rest, the mount is gone.  There is one for each user at most, who is not served any more.
+    then, and the connection of the mount has a lower one (see daemon.py): whatever becomes of the
+    rest, the mount is gone.  An ordinary user who brought one in is not served any more.
     """
 
     def __init__(self) -> None:
-        self._parked: dict[int, EventFd] = {}
+        self._parked: list[EventFd] = []
+        self._barred_uids: set[int] = set()
 
     def take(self, caller: Caller, fd: int) -> EventFd:
         """Duplicate the caller's descriptor; it need not be an eventfd any more."""
-        if caller.uid in self._parked or len(self._parked) >= _PARKED_MAX:
+        if caller.uid in self._barred_uids or len(self._parked) >= _PARKED_MAX:
             raise Refusal(errno.EPERM, "this user has swapped another file for an eventfd")
         taken = lib.pfs_take(caller.pid, True, fd)  # noqa: FBT003, as a thread
         if taken < 0 and ffi.errno == errno.EINVAL:
-            return _take_from_process(caller, fd)
+            taken = self._take_from_process(caller, fd)
         if taken < 0:
             raise _refusal_of_take(ffi.errno)
         return EventFd(taken)
 
     def park(self, caller: Caller, taken: EventFd) -> None:
         """Put away what turned out to be no eventfd."""
-        self._parked[caller.uid] = taken
+        self._parked.append(taken)
+        if caller.uid != 0:
+            self._barred_uids.add(caller.uid)
+
+    def _take_from_process(self, caller: Caller, fd: int) -> int:
+        """Take a descriptor before Linux 6.9: from the process, and only if the thread means the same."""
+        taken = lib.pfs_take(read_thread_group(caller.pid), False, fd)  # noqa: FBT003, not as a thread
+        if taken < 0 or lib.pfs_same_file(caller.pid, fd, taken) == 1:
+            return taken
+        if os.readlink(f"/proc/self/fd/{taken}") == EVENTFD_LINK:
+            os.close(taken)
+        else:
+            self.park(caller, EventFd(taken))
+        why = "before Linux 6.9 nothing can be taken from a thread with descriptors of its own"
+        raise Refusal(errno.EPERM, why)
 
 
 def require_eventfd(link: str) -> None:
     """Refuse with EINVAL what /proc does not show as an eventfd."""
     if link != EVENTFD_LINK:
         raise Refusal(errno.EINVAL, "event_fd is no eventfd")
-
-
-def _take_from_process(caller: Caller, fd: int) -> EventFd:
-    """Take a descriptor before Linux 6.9: from the process, and only if the thread means the same."""
-    taken = lib.pfs_take(read_thread_group(caller.pid), False, fd)  # noqa: FBT003, not as a thread
-    if taken < 0:
-        raise _refusal_of_take(ffi.errno)
-    if read_eventfd_id("self", taken) == read_eventfd_id(caller.pid, fd):
-        return EventFd(taken)
-    os.close(taken)
-    raise Refusal(
-        errno.EPERM, "before Linux 6.9 nothing can be taken from a thread with descriptors of its own"
-    )
 
 
 def _refusal_of_take(number: int) -> OSError:

@@ -122,8 +122,11 @@ class WeakSignaller:
         taken = self._taker.take(caller, fd)
         try:
             ring = self._tie(taken)
-        except Refusal:
-            self._taker.park(caller, taken)
+        except Refusal as refusal:
+            if refusal.number == errno.EINVAL:
+                self._taker.park(caller, taken)
+            else:
+                os.close(taken)
             raise
         except BaseException:
             os.close(taken)

@@ -164,6 +164,15 @@ def test_path_descriptor(caller: Puppet) -> None:
     assert answer(caller, "write(path, '52 60 low')") == errno.EBADF
 
 
+@pytest.mark.parametrize("line", ["60 low", "60 51 low", "60 70 low", "60 bogus"])
+def test_eventfd_as_a_path(mount: Mounted, caller: Puppet, line: str) -> None:
+    """An eventfd opened with O_PATH counts as closed, before what else is wrong; its user is served on."""
+    caller.do("fd = os.open('/proc/self/fd/52', os.O_PATH); os.dup2(fd, 60)")
+    assert answer(caller, f"write(path, {line!r})") == errno.EBADF
+    assert times_signalled(mount, caller) == 0
+    assert answer(caller, "write(path, '52 low')") == 0
+
+
 def test_other_control_file(mount: Mounted, caller: Puppet) -> None:
     """Another file of the same mount is not the control file, nor is the same inode number elsewhere."""
     caller.do(f"fd = os.open({str(mount.path / 'vmpressure_sensitivity')!r}, os.O_RDONLY); os.dup2(fd, 60)")

@@ -63,12 +63,16 @@ class Taker:
 
     def _take_from_process(self, caller: Caller, fd: int) -> int:
         """Take a descriptor before Linux 6.9: from the process, and only if the thread means the same."""
-        taken = lib.pfs_take(read_thread_group(caller.pid), False, fd)  # noqa: FBT003, not as a thread
-        if taken < 0 or lib.pfs_same_file(caller.pid, fd, taken) == 1:
+        process = read_thread_group(caller.pid)
+        taken = lib.pfs_take(process, False, fd)  # noqa: FBT003, not as a thread
+        if taken < 0 and (ffi.errno != errno.EBADF or process == caller.pid):
             return taken
-        if os.readlink(f"/proc/self/fd/{taken}") == EVENTFD_LINK:
+        if taken >= 0 and lib.pfs_same_file(caller.pid, fd, taken) == 1:
+            return taken
+        # The writing thread has the descriptor, for it was looked at; its process has another, or none.
+        if taken >= 0 and os.readlink(f"/proc/self/fd/{taken}") == EVENTFD_LINK:
             os.close(taken)
-        else:
+        elif taken >= 0:
             self.park(caller, EventFd(taken))
         why = "before Linux 6.9 nothing can be taken from a thread with descriptors of its own"
         raise Refusal(errno.EPERM, why)

@@ -5,6 +5,7 @@ import errno
 import os
 import struct
 import subprocess
+import types
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -284,6 +285,37 @@ def test_out_of_descriptors(place: Path, fuse: None) -> None:  # noqa: ARG001
         assert puppet.do("[os.eventfd_read(event) for event in events[:len(done)]]") == [1] * registered
         puppet.do("for _ in range(4): os.close(events.pop(0)); done.pop()")
         puppet.do(code)
+
+
+@pytest.mark.parametrize(
+    ("ours", "told"),
+    [
+        (errno.EMFILE, errno.ENFILE),
+        (errno.ENFILE, errno.ENFILE),
+        (errno.ENOMEM, errno.ENOMEM),
+        (errno.ENOSPC, errno.ENOMEM),
+        (errno.EAGAIN, errno.EIO),
+        (errno.EPERM, errno.EIO),
+    ],
+)
+def test_own_shortage(native: None, ours: int, told: int) -> None:  # noqa: ARG001
+    """What io_uring or epoll lack is the daemon's shortage, or its fault: never an errno of theirs."""
+    filesystem = pytest.importorskip("pressurefs.filesystem")
+    from pressurefs.signaller.taking import refusal_of  # noqa: PLC0415
+    from pressurefs.tree import Directory, File  # noqa: PLC0415
+
+    def fail(*_: object) -> None:
+        raise refusal_of(OSError(ours, ""))
+
+    operations = filesystem.Operations(
+        Directory(1, 0o755, {"file": File(2, 0o666, write=fail)}), lambda: None
+    )
+    info = types.SimpleNamespace(flags=os.O_WRONLY, fh=0, direct_io=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(filesystem.fuse, "fuse_get_context", lambda: (0, 0, os.getpid()))
+        operations.open("/file", info)
+        write = operations.write
+        assert filesystem._Loop._wrapper(write, "/file", b"x", 0, info) == -told  # noqa: SLF001
 
 
 def test_own_fault() -> None:

@@ -19,6 +19,7 @@ listen() {
         # The count says how often it was signalled since the last look, and nothing else.
         echo "$(date +%T.%2N)  $2 (signalled $count times)"
     done
+    echo "$(date +%T.%2N)  descriptor $1: signalled once more, and the mount is gone"
 }
 
 listen 5 "low    memory is being reclaimed: drop what is cheap to make again" &

@@ -24,13 +24,13 @@ def test_session(fuse: None, place: Path) -> None:  # noqa: ARG001
     directory = place / "pressure"
     script = script.replace("/tmp/pressure", str(directory))  # noqa: S108
     # The second shell of the session reads on where the first one stopped, as at a terminal.
+    # timeout(1) ends whatever the session has started, should it not end by itself.
     done = subprocess.run(
-        ["bash"],
+        ["timeout", "--kill-after=5", "60", "bash"],
         input=script + "wait\n",
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
         check=False,
         env={"PATH": f"{ROOT / '.venv/bin'}:/usr/sbin:/usr/bin:/sbin:/bin"},
     )

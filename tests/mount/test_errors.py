@@ -298,9 +298,9 @@ def test_out_of_descriptors(place: Path, fuse: None) -> None:  # noqa: ARG001
         (errno.EPERM, errno.EIO),
     ],
 )
-def test_own_shortage(native: None, ours: int, told: int) -> None:  # noqa: ARG001
+def test_own_shortage(fuse: None, ours: int, told: int) -> None:  # noqa: ARG001
     """What io_uring or epoll lack is the daemon's shortage, or its fault: never an errno of theirs."""
-    filesystem = pytest.importorskip("pressurefs.filesystem")
+    from pressurefs import filesystem  # noqa: PLC0415
     from pressurefs.signaller.taking import refusal_of  # noqa: PLC0415
     from pressurefs.tree import Directory, File  # noqa: PLC0415
 
@@ -312,15 +312,15 @@ def test_own_shortage(native: None, ours: int, told: int) -> None:  # noqa: ARG0
     )
     info = types.SimpleNamespace(flags=os.O_WRONLY, fh=0, direct_io=0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(filesystem.fuse, "fuse_get_context", lambda: (0, 0, os.getpid()))
+        patch.setattr("fuse.fuse_get_context", lambda: (0, 0, os.getpid()))
         operations.open("/file", info)
         write = operations.write
         assert filesystem._Loop._wrapper(write, "/file", b"x", 0, info) == -told  # noqa: SLF001
 
 
-def test_own_fault() -> None:
+def test_own_fault(fuse: None) -> None:  # noqa: ARG001
     """A fault of our own is EIO and a line in the log, never a success and never a guess."""
-    filesystem = pytest.importorskip("pressurefs.filesystem")
+    from pressurefs import filesystem  # noqa: PLC0415
 
     def broken(fault: BaseException) -> int:
         raise fault

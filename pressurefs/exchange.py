@@ -1,7 +1,7 @@
 """Events on one side, listeners on the other: everything that the one lock guards.
 
-The lock is held for table look-ups and for signals, which never block; never while /proc is read, a
-descriptor is taken or a line is logged.  Three threads meet here: the FUSE loop (registrations, the
+The lock is held for table look-ups, for signals and for lines of log, none of which ever blocks; never
+while /proc is read or a descriptor is taken.  Three threads meet here: the FUSE loop (registrations, the
 debug directory), the source's thread (samples) and the main thread (the end).
 """
 

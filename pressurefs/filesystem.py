@@ -39,7 +39,7 @@ import fuse
 
 from pressurefs.caller import Caller
 from pressurefs.poller import Opening
-from pressurefs.protocol import Refusal
+from pressurefs.protocol import Refusal, refusal_of
 from pressurefs.refusals import Refusals
 from pressurefs.tree import Access, Directory, File, Node
 
@@ -48,12 +48,8 @@ _log = logging.getLogger("pressurefs.filesystem")
 _ENCODING = "latin-1"
 _STAT_BYTES = ctypes.sizeof(fuse.c_stat)
 
-
 # What poll(2) says of a file that has no poller: the kernel's DEFAULT_POLLMASK.
 _ALWAYS_READY = select.POLLIN | select.POLLOUT | select.POLLRDNORM | select.POLLWRNORM
-
-# What the writer is told where we are short of something.
-_SHORTAGES = {errno.EMFILE: errno.ENFILE, errno.ENFILE: errno.ENFILE, errno.ENOMEM: errno.ENOMEM}
 
 # A message to the kernel that answers nothing: struct fuse_out_header, then the number of a polled file.
 _NOTIFY_POLL = struct.Struct("=IiQQ")
@@ -138,14 +134,12 @@ class Operations:
         caller = _caller()
         try:
             handle.file.write(Access(caller, handle.opening), written)
-        except Refusal as refusal:
-            self._refusals.note(caller.uid, refusal, time.monotonic())
-            raise
         except OSError as error:
-            shortage = _SHORTAGES.get(error.errno or 0)
-            if shortage is None:
-                raise RuntimeError("write failed") from error  # a fault of ours: EIO, and a line in the log
-            raise OSError(shortage, os.strerror(shortage)) from None
+            refusal = refusal_of(error)
+            if isinstance(refusal, Refusal):
+                self._refusals.note(caller.uid, refusal, time.monotonic())
+                raise refusal from None
+            raise RuntimeError("write failed") from error  # a fault of ours: EIO, and a line in the log
         return len(written)
 
     def release(self, _path: str, info: Any) -> int:

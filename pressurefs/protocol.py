@@ -30,6 +30,22 @@ class Refusal(OSError):
         self.reason = reason
 
 
+# Our own shortage, and what the writer is told of it.
+_SHORTAGES = {
+    errno.EMFILE: (errno.ENFILE, "the daemon is out of descriptors"),
+    errno.ENFILE: (errno.ENFILE, "the system is out of descriptors"),
+    errno.ENOMEM: (errno.ENOMEM, "the daemon is out of memory or of mappings"),
+    errno.ENOSPC: (errno.ENOMEM, "fs.epoll.max_user_watches is used up"),
+}
+
+
+def refusal_of(error: OSError) -> OSError:
+    """Return what the writer is told where the daemon itself is short of something; else the error."""
+    if isinstance(error, Refusal) or error.errno not in _SHORTAGES:
+        return error
+    return Refusal(*_SHORTAGES[error.errno])
+
+
 class Mode(Enum):
     """Whether an event of a descendant is heard, as in cgroup v1."""
 

@@ -43,13 +43,11 @@ class ControlFile(NamedTuple):
 class Registrar:
     """The door of the registry.  Lives as long as the mount; used by the FUSE thread alone."""
 
-    def __init__(
-        self, exchange: Exchange, signaller: Signaller, per_user: int = REGISTRATIONS_PER_USER
-    ) -> None:
+    def __init__(self, exchange: Exchange, signaller: Signaller) -> None:
         self._exchange = exchange
         self._signaller = signaller
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._per_user = min(per_user, int(limit * _DESCRIPTORS_SHARE))
+        self._per_user = min(REGISTRATIONS_PER_USER, int(limit * _DESCRIPTORS_SHARE))
         # Never 0 and never twice: a token tells an eventfd from the next one under the same number.
         self._tokens = itertools.count(1)
         self._sweep_at = _SWEEP_SLACK
@@ -133,7 +131,6 @@ class Registrar:
 
 def _require_control_file(control: ControlFile, caller: Caller, fd: int) -> None:
     """Refuse a control_fd that the writer may not read, EACCES, or that is another file, EINVAL."""
-    read_link(caller, fd)
     require_open(caller, fd)
     inode = read_inode(caller, fd)
     if not _may_read(inode, caller):

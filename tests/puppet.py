@@ -13,7 +13,6 @@ import sys
 from typing import Any, Self
 
 PR_SET_PDEATHSIG = 1
-REPLY_SECONDS = 30
 
 
 class Puppet:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 from pressurefs._native import ffi, lib
 from pressurefs.caller import EVENTFD_LINK, read_eventfd_id
-from pressurefs.protocol import Refusal
-from pressurefs.signaller.taking import Taker, refusal_of, require_eventfd
+from pressurefs.protocol import Refusal, refusal_of
+from pressurefs.signaller.taking import Taker, require_eventfd
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -22,14 +22,6 @@ EventFd = NewType("EventFd", int)
 # Each takes a user of its own that wins a race of microseconds.
 _PARKED_MAX = 256
 
-# Our own shortage, and what the writer is told of it.
-_SHORTAGES = {
-    errno.EMFILE: (errno.ENFILE, "the daemon is out of descriptors"),
-    errno.ENFILE: (errno.ENFILE, "the system is out of descriptors"),
-    errno.ENOMEM: (errno.ENOMEM, "the daemon is out of memory or of mappings"),
-    errno.ENOSPC: (errno.ENOMEM, "fs.epoll.max_user_watches is used up"),
-}
-
 
 class Taker:
     """Takes descriptors, and keeps the wrong ones from doing harm.  Used by the FUSE thread alone.
@@ -92,10 +84,3 @@ def _refusal_of_take(number: int) -> OSError:
     if number == errno.ESRCH:
         return Refusal(errno.ESRCH, "the writer is gone")
     return OSError(number, os.strerror(number))
-
-
-def refusal_of(error: OSError) -> OSError:
-    """Return what the writer is told where the daemon itself is short of something; else the error."""
-    if isinstance(error, Refusal) or error.errno not in _SHORTAGES:
-        return error
-    return Refusal(*_SHORTAGES[error.errno])

@@ -34,8 +34,8 @@ import select
 from typing import TYPE_CHECKING
 
 from pressurefs._native import ffi, lib
-from pressurefs.protocol import Refusal
-from pressurefs.signaller.taking import EventFd, Taker, refusal_of
+from pressurefs.protocol import Refusal, refusal_of
+from pressurefs.signaller.taking import EventFd, Taker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

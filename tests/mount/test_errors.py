@@ -301,7 +301,7 @@ def test_out_of_descriptors(place: Path, fuse: None) -> None:  # noqa: ARG001
 def test_own_shortage(fuse: None, ours: int, told: int) -> None:  # noqa: ARG001
     """What io_uring or epoll lack is the daemon's shortage, or its fault: never an errno of theirs."""
     from pressurefs import filesystem  # noqa: PLC0415
-    from pressurefs.signaller.taking import refusal_of  # noqa: PLC0415
+    from pressurefs.protocol import refusal_of  # noqa: PLC0415
     from pressurefs.tree import Directory, File  # noqa: PLC0415
 
     def fail(*_: object) -> None:

@@ -207,7 +207,10 @@ def parse_number(written: bytes) -> int:
 def _descriptor_number(digits: bytes) -> int:
     """Wrap as the kernel does: simple_strtoul() wraps at 2^64, its unsigned int at 2^32.
 
+    The upper half of that is no int, which system calls take: it comes out negative, and no descriptor
+    has such a number in either reading.
+
     4,096 digits are within what Python converts without complaint only in pieces: the value modulo
     2^32 depends on no more than the last 32 digits, since 2^32 divides 10^32.
     """
-    return int(digits[-32:]) % 2**32
+    return (int(digits[-32:]) + 2**31) % 2**32 - 2**31

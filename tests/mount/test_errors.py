@@ -33,6 +33,12 @@ TEXT_CASES = [
     ("52 low\0garbage", 0),
     ("4294967348 low", 0),
     ("52 4294967347 low", 0),
+    # Numbers that are no int were a fault, EIO.
+    ("2147483648 low", errno.EBADF),
+    ("2147483648 51 low", errno.EBADF),
+    ("4294967295 low", errno.EBADF),
+    ("52 2147483648 low", errno.EBADF),
+    ("52 4294967295 low", errno.EBADF),
     ("52 low" + " " * 4090, 0),
     ("52 low" + " " * 4091, errno.E2BIG),
     ("52 low" + "\0" * 200_000, errno.E2BIG),

@@ -56,7 +56,9 @@ EDGES = st.lists(st.sampled_from(BLANKS), max_size=4).map(b"".join)
         (b"52 51 ", Request(52, 51, b"")),
         (b"52 51 low\0garbage", Request(52, 51, b"low")),
         (b"52 51 low\n\0", Request(52, 51, b"low")),
-        (b"4294967295 1 low", Request(2**32 - 1, 1, b"low")),
+        (b"2147483647 1 low", Request(2**31 - 1, 1, b"low")),
+        (b"2147483648 1 low", Request(-(2**31), 1, b"low")),
+        (b"4294967295 1 low", Request(-1, 1, b"low")),
         (b"4294967296 1 low", Request(0, 1, b"low")),
         (b"4294967348 4294967347 low", Request(52, 51, b"low")),
         (b"18446744073709551668 51 low", Request(52, 51, b"low")),
@@ -137,7 +139,7 @@ def test_malformed_wish(wish: bytes) -> None:
 
 
 @given(
-    fds=st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=2),
+    fds=st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=2),
     level=st.sampled_from(sorted(LEVEL_WORDS)),
     mode=st.none() | st.sampled_from(sorted(MODE_WORDS)),
     wraps=st.integers(0, 2**40),
@@ -173,15 +175,15 @@ def test_any_bytes_are_read_or_refused(written: bytes) -> None:
 
 @given(ANY_BYTES)
 def test_request_numbers_fit_32_bits(written: bytes) -> None:
-    """What a line names as a descriptor is an unsigned 32-bit number, and the rest never holds a NUL."""
+    """What a line names as a descriptor is a 32-bit int, and the rest never holds a NUL."""
     try:
         request = parse_request(written)
     except Refusal:
         return
     if isinstance(request.wish, int):
         return
-    assert request.event_fd is None or 0 <= request.event_fd < 2**32
-    assert request.control_fd is None or 0 <= request.control_fd < 2**32
+    assert request.event_fd is None or -(2**31) <= request.event_fd < 2**31
+    assert request.control_fd is None or -(2**31) <= request.control_fd < 2**31
     assert b"\0" not in request.wish
 
 

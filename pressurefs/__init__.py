@@ -18,7 +18,8 @@ Rooms, the lowest first; imports point downwards only:
     trace, sources, recorder      where samples come from, and the format they are recorded in
     cgroups                       the tree that the mount stands for
     tree, debug, control          what the mount contains
-    filesystem                    the adapter to FUSE
+    connection, filesystem        what FUSE asks of the tree, and what we say to the kernel unasked
+    binding                       the Python packages that reach libfuse
     exits, log                    exit codes; lines that nobody waits for
     staying, unmounting           memory under pressure; how a mount is taken away
     status, daemon                what a mount says of itself; threads, start and stop

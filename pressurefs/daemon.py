@@ -22,6 +22,7 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from pressurefs import exits, mounts, staying
+from pressurefs.binding import Loop
 from pressurefs.cgroups import CgroupRoot
 from pressurefs.control import TopDirectory
 from pressurefs.exchange import Exchange
@@ -46,7 +47,7 @@ SWEEP_CORE_SHARE = 0.0003
 # default of 5 ms would stand between a full window and its signal.
 SWITCH_SECONDS = 0.0005
 
-# libfuse's descriptor of /dev/fuse, and the file system's duplicate of it.
+# libfuse's descriptor of /dev/fuse, and our duplicate of it: see connection.py.
 _CONNECTION_FDS = 2
 
 _READY_TIMEOUT_SECONDS = 20.0
@@ -77,7 +78,7 @@ class Daemon:
         self._mountpoint = os.path.realpath(settings.mountpoint)
         _raise_descriptor_limit()
         sys.setswitchinterval(SWITCH_SECONDS)
-        _require_fuse()
+        self._binding = _open_binding()
         self._source = _open_source(settings)
         self._signaller = _open_signaller()
         self._exchange = Exchange(settings.profile, self._signaller)
@@ -134,10 +135,8 @@ class Daemon:
         threading.Thread(target=run, name=name, daemon=True).start()
 
     def _serve(self) -> None:
-        from pressurefs.filesystem import Operations, serve  # noqa: PLC0415, see _require_fuse
-
         try:
-            serve(Operations(self._top, self._note_answers), self._mountpoint, self._settings.options)
+            self._binding.serve(self._top, self._note_answers, self._mountpoint, self._settings.options)
         except RuntimeError:
             # libfuse has told on stderr what it did not like.
             raise Exit(exits.FUSE_UNAVAILABLE, "mount", "libfuse could not mount") from None
@@ -235,10 +234,10 @@ def prepare_mountpoint(mountpoint: str, options: Mapping[str, str | bool]) -> No
         raise Exit(exits.MOUNTPOINT_UNUSABLE, mountpoint, why)
 
 
-def _require_fuse() -> None:
-    """Raise Exit where FUSE cannot work; imported late since the library is found at import."""
+def _open_binding() -> type[Loop]:
+    """Return what FUSE is reached by; raise Exit where it cannot work."""
     try:
-        import pressurefs.filesystem  # noqa: F401, PLC0415
+        from pressurefs.binding.fusepy import Fusepy  # noqa: PLC0415, the library is looked for at import
     except ImportError as error:
         raise Exit(exits.FUSE_UNAVAILABLE, "mount", f"fusepy is not installed ({error})") from None
     except OSError as error:
@@ -246,6 +245,7 @@ def _require_fuse() -> None:
     if not os.path.exists("/dev/fuse"):
         why = "there is no /dev/fuse: modprobe fuse, or give it to the container"
         raise Exit(exits.FUSE_UNAVAILABLE, "mount", why)
+    return Fusepy
 
 
 def _open_source(settings: Settings) -> Source:

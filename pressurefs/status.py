@@ -53,7 +53,7 @@ def _reason(attempt: Any) -> str:
 
 
 def _try_fuse() -> None:
-    import pressurefs.filesystem  # noqa: F401, PLC0415, the library is looked for at import
+    import pressurefs.binding.fusepy  # noqa: F401, PLC0415, the library is looked for at import
 
     os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
 

@@ -6,13 +6,17 @@ truncation does nothing, every write is one whole record whatever its offset.
 
 import errno
 import os
+import select
 import stat
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 from pressurefs.caller import Caller
 from pressurefs.poller import Opening
 from pressurefs.protocol import Refusal
+
+# What poll(2) says of a file that knows no events: the kernel's DEFAULT_POLLMASK.
+ALWAYS_READY = select.POLLIN | select.POLLOUT | select.POLLRDNORM | select.POLLWRNORM
 
 
 class Access(NamedTuple):
@@ -22,21 +26,36 @@ class Access(NamedTuple):
     opening: Opening
 
 
+class Entry(NamedTuple):
+    """A name in a directory."""
+
+    name: str
+    inode: int
+    mode: int
+
+
 class Node:
-    """An inode: number, mode with type, owner.  Lives as long as the mount."""
+    """An inode: number, mode with type, owner, links.  Owned by us until that is changed.
+
+    ``shown`` is what FUSE has made of that, None once it is no longer true.
+    """
 
     def __init__(self, inode: int, mode: int) -> None:
         self.inode = inode
         self.mode = mode
         self.uid = os.geteuid()
         self.gid = os.getegid()
+        self.links = 1
+        self.shown: Any = None
 
     def change_mode(self, permissions: int) -> None:
         """Set the permission bits."""
+        self.shown = None
         self.mode = stat.S_IFMT(self.mode) | stat.S_IMODE(permissions)
 
     def change_owner(self, uid: int, gid: int) -> None:
         """Set owner and group; -1 leaves one as it is."""
+        self.shown = None
         self.uid = self.uid if uid == -1 else uid
         self.gid = self.gid if gid == -1 else gid
 
@@ -45,6 +64,7 @@ class File(Node):
     """A file whose content is made when it is read.
 
     One without a reader or a writer answers EINVAL, as kernfs does, to those whom its mode lets in.
+    ``ready`` is what poll(2) says of it.
     """
 
     def __init__(
@@ -54,8 +74,11 @@ class File(Node):
         read: Callable[[], bytes] | None = None,
         write: Callable[[Access, bytes], None] | None = None,
         close: Callable[[Opening], None] | None = None,
+        *,
+        ready: int = ALWAYS_READY,
     ) -> None:
         super().__init__(inode, stat.S_IFREG | permissions)
+        self.ready = ready
         self._read = read
         self._write = write
         self._close = close
@@ -83,6 +106,7 @@ class Directory(Node):
 
     def __init__(self, inode: int, permissions: int, children: Mapping[str, Node]) -> None:
         super().__init__(inode, stat.S_IFDIR | permissions)
+        self.links = 2
         self.children = children
 
     def find(self, path: str) -> Node:
@@ -96,3 +120,8 @@ class Directory(Node):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             node = child
         return node
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield what is listed."""
+        for name, node in self.children.items():
+            yield Entry(name, node.inode, node.mode)

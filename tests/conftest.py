@@ -29,7 +29,7 @@ def fuse(native: None) -> None:  # noqa: ARG001
     if os.geteuid() != 0:
         leave_out("fuse", "these tests act as several users, which takes root")
     try:
-        import pressurefs.filesystem  # noqa: F401, PLC0415
+        import pressurefs.binding.fusepy  # noqa: F401, PLC0415
     except OSError as error:
         leave_out("fuse", str(error))
 

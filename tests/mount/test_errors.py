@@ -11,6 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from pressurefs.caller import Caller
+from pressurefs.filesystem import Operations
+from pressurefs.protocol import refusal_of
+from pressurefs.tree import Directory, File
 from tests.mounted import Mounted, mounted
 from tests.puppet import Puppet
 
@@ -306,34 +310,30 @@ def test_out_of_descriptors(place: Path, fuse: None) -> None:  # noqa: ARG001
 )
 def test_own_shortage(fuse: None, ours: int, told: int) -> None:  # noqa: ARG001
     """What io_uring or epoll lack is the daemon's shortage, or its fault: never an errno of theirs."""
-    from pressurefs import filesystem  # noqa: PLC0415
-    from pressurefs.protocol import refusal_of  # noqa: PLC0415
-    from pressurefs.tree import Directory, File  # noqa: PLC0415
+    from pressurefs.binding.fusepy import Fusepy  # noqa: PLC0415
 
     def fail(*_: object) -> None:
         raise refusal_of(OSError(ours, ""))
 
-    operations = filesystem.Operations(
-        Directory(1, 0o755, {"file": File(2, 0o666, write=fail)}), lambda: None
-    )
+    top = Directory(1, 0o755, {"file": File(2, 0o666, write=fail)})
+    operations = Operations(top, lambda: None, lambda: Caller(os.getpid(), 0, 0))
     info = types.SimpleNamespace(flags=os.O_WRONLY, fh=0, direct_io=0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fuse.fuse_get_context", lambda: (0, 0, os.getpid()))
-        operations.open("/file", info)
-        write = operations.write
-        assert filesystem._Loop._wrapper(write, "/file", b"x", 0, info) == -told  # noqa: SLF001
+    operations.open("/file", info)
+    answer = Fusepy._wrapper(operations.write, "/file", b"x", 0, info)  # noqa: SLF001
+    assert answer == -told
 
 
 def test_own_fault(fuse: None) -> None:  # noqa: ARG001
     """A fault of our own is EIO and a line in the log, never a success and never a guess."""
-    from pressurefs import filesystem  # noqa: PLC0415
+    from pressurefs.binding.fusepy import Fusepy  # noqa: PLC0415
 
     def broken(fault: BaseException) -> int:
         raise fault
 
+    answer = Fusepy._wrapper  # noqa: SLF001
     for fault in (ValueError("a bug"), OSError("no errno"), SystemExit(0), KeyboardInterrupt()):
-        assert filesystem._Loop._wrapper(broken, fault) == -errno.EIO  # noqa: SLF001
-    assert filesystem._Loop._wrapper(broken, OSError(errno.EDQUOT, "")) == -errno.EDQUOT  # noqa: SLF001
+        assert answer(broken, fault) == -errno.EIO
+    assert answer(broken, OSError(errno.EDQUOT, "")) == -errno.EDQUOT
 
 
 def take(puppet: Puppet, name: str) -> int:

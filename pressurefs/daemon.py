@@ -111,6 +111,9 @@ class Daemon:
             elif first is _Event.ASKED_TO_STOP:
                 # What is being mounted must be there before it can be taken away.
                 self._wait(_READY_TIMEOUT_SECONDS)
+            elif first is None:
+                why = f"the kernel has not answered for {_READY_TIMEOUT_SECONDS:.0f} s"
+                self._fault = Exit(exits.FUSE_UNAVAILABLE, "mount", why)
         finally:
             self._unmount()
             self._stopping.set()
@@ -137,9 +140,11 @@ class Daemon:
     def _serve(self) -> None:
         try:
             self._binding.serve(self._top, self._note_answers, self._mountpoint, self._settings.options)
-        except RuntimeError:
+        except RuntimeError as error:
             # libfuse has told on stderr what it did not like.
-            raise Exit(exits.FUSE_UNAVAILABLE, "mount", "libfuse could not mount") from None
+            if self._top.device is None:
+                raise Exit(exits.FUSE_UNAVAILABLE, "mount", "libfuse could not mount") from None
+            raise Exit(exits.UNEXPECTED, "fuse", f"libfuse's loop ended with {error}") from None
 
     def _note_answers(self) -> None:
         """Learn our device number before the first write can come; the FUSE loop calls this."""

@@ -15,7 +15,8 @@ from pressurefs.exits import Exit
 from pressurefs.levels import PROFILES
 
 _OWN_OPTIONS = {
-    *("foreground", "debug", "nothreads", "fsname", "subtype", "use_ino", "default_permissions"),
+    *("foreground", "debug", "nothreads", "fsname", "subtype", "default_permissions"),
+    *("use_ino", "hard_remove"),
     *("attr_timeout", "entry_timeout", "negative_timeout", "operations", "mountpoint", "raw_fi", "encoding"),
 }
 _FD_DIGITS_MAX = 9

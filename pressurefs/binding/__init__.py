@@ -65,6 +65,7 @@ class Loop:
             fsname="pressurefs",
             subtype="pressurefs",
             use_ino=True,
+            hard_remove=True,  # an open file is refused as any: libfuse would try to rename it instead
             default_permissions=True,
             attr_timeout=0,
             entry_timeout=0,

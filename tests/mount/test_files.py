@@ -75,6 +75,12 @@ def test_refused(shared: Mounted, action: Callable[[Path], object], expected: in
     assert errno_of(lambda: action(shared.path)) == expected
 
 
+def test_open_file_is_not_hidden(shared: Mounted) -> None:
+    """A file that is open is refused alike: libfuse tries no renaming in place of a removal."""
+    with open(shared.vmpressure):
+        assert errno_of(lambda: os.unlink(shared.vmpressure)) == errno.EPERM
+
+
 @pytest.mark.parametrize("action", ALLOWED.values(), ids=ALLOWED)
 def test_allowed(shared: Mounted, action: Callable[[Path], object]) -> None:
     """What cgroupfs lets pass succeeds, and the file is as it was."""

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from pressurefs import exits, mounts, staying
 from pressurefs.binding import Loop
+from pressurefs.binding.choice import BindingUnavailable, open_binding
 from pressurefs.cgroups import CgroupRoot
 from pressurefs.control import TopDirectory
 from pressurefs.exchange import Exchange
@@ -210,6 +211,7 @@ class Daemon:
         source = self._source
         return (
             f"source {source.name}\nsince {self._started:%Y-%m-%dT%H:%M:%S%z}\nlimits {source.limits}\n"
+            f"fuse {self._binding.name}, libfuse {self._binding.version}\n"
             f"signaller {self._signaller.name}\nsignaller_limits {self._signaller.limits}\n"
         )
 
@@ -242,15 +244,13 @@ def prepare_mountpoint(mountpoint: str, options: Mapping[str, str | bool]) -> No
 def _open_binding() -> type[Loop]:
     """Return what FUSE is reached by; raise Exit where it cannot work."""
     try:
-        from pressurefs.binding.fusepy import Fusepy  # noqa: PLC0415, the library is looked for at import
-    except ImportError as error:
-        raise Exit(exits.FUSE_UNAVAILABLE, "mount", f"fusepy is not installed ({error})") from None
-    except OSError as error:
-        raise Exit(exits.FUSE_UNAVAILABLE, "mount", f"libfuse 2 is not installed ({error})") from None
+        binding = open_binding()
+    except BindingUnavailable as error:
+        raise Exit(exits.FUSE_UNAVAILABLE, "mount", error.strerror) from None
     if not os.path.exists("/dev/fuse"):
         why = "there is no /dev/fuse: modprobe fuse, or give it to the container"
         raise Exit(exits.FUSE_UNAVAILABLE, "mount", why)
-    return Fusepy
+    return binding
 
 
 def _open_source(settings: Settings) -> Source:

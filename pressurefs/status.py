@@ -3,6 +3,7 @@
 Looks only: nothing is mounted, and nothing is left open.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,18 +11,21 @@ from typing import Any
 
 from pressurefs import mounts
 
+_TOLD_BY_DEBUG = ("source", "since", "limits", "fuse", "signaller", "signaller_limits", "registrations")
+
 
 def read_mount(mountpoint: str) -> dict[str, Any]:
     """Return what is known of a mount; what only its debug directory tells is None without that.
 
-    Keys: mount, sensitivity, debug, source, since, limits, signaller, signaller_limits, registrations.
+    Keys: mount, sensitivity, debug, source, since, limits, fuse, signaller, signaller_limits,
+    registrations.
     """
     top = Path(mountpoint)
     known: dict[str, Any] = {
         "mount": mountpoint,
         "sensitivity": int((top / "vmpressure_sensitivity").read_text()),
         "debug": (top / "vmpressure.debug").exists(),
-        **dict.fromkeys(("source", "since", "limits", "signaller", "signaller_limits", "registrations")),
+        **dict.fromkeys(_TOLD_BY_DEBUG),
     }
     if known["debug"] and os.access(top / "vmpressure.debug", os.X_OK):
         rows = (top / "vmpressure.debug" / "source").read_text().splitlines()
@@ -37,6 +41,7 @@ def examine_machine() -> dict[str, str]:
 
 def _examine() -> Iterator[tuple[str, str]]:
     yield "fuse", _reason(_try_fuse)
+    yield from _examine_bindings()
     yield "io_uring", _reason(_try_io_uring)
     yield "source vmstat", _reason(_try_vmstat)
     yield "cgroup v2", _first_mount("cgroup2")
@@ -53,9 +58,26 @@ def _reason(attempt: Any) -> str:
 
 
 def _try_fuse() -> None:
-    import pressurefs.binding.fusepy  # noqa: F401, PLC0415, the library is looked for at import
+    from pressurefs.binding.choice import open_binding  # noqa: PLC0415
 
+    open_binding()
     os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+
+
+def _examine_bindings() -> Iterator[tuple[str, str]]:
+    """Yield each package that could reach libfuse; the first that works is used."""
+    from pressurefs.binding.choice import BINDINGS, explain, open_binding  # noqa: PLC0415
+
+    used = None
+    with contextlib.suppress(OSError):
+        used = open_binding()
+    for name, open_one in BINDINGS.items():
+        try:
+            binding = open_one()
+        except (ImportError, OSError) as error:
+            yield f"fuse by {name}", f"no: {explain(name, error)}"
+        else:
+            yield f"fuse by {name}", f"yes, libfuse {binding.version}{', used' if binding is used else ''}"
 
 
 def _try_io_uring() -> None:

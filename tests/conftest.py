@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pressurefs.binding.choice import FUSE_VARIABLE, BindingUnavailable, open_binding
 from tests.lanes import leave_out
-from tests.mounted import Mounted, mounted
+from tests.mounted import SERVED, Mounted, mounted
 from tests.puppet import Puppet
 
 
@@ -29,9 +30,16 @@ def fuse(native: None) -> None:  # noqa: ARG001
     if os.geteuid() != 0:
         leave_out("fuse", "these tests act as several users, which takes root")
     try:
-        import pressurefs.binding.fusepy  # noqa: F401, PLC0415
-    except OSError as error:
-        leave_out("fuse", str(error))
+        open_binding()
+    except BindingUnavailable as error:
+        lane = "libfuse3" if os.environ.get(FUSE_VARIABLE) == "mfusepy" else "fuse"
+        leave_out(lane, str(error))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which library has served the mounts, as their daemons' memory shows it."""
+    for library, count in SERVED.items():
+        terminalreporter.write_line(f"{count} mounts were served by {library}")
 
 
 @pytest.fixture

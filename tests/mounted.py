@@ -11,9 +11,11 @@ import select
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from pressurefs.binding.choice import FUSE_VARIABLE
 from pressurefs.mounts import read_mountinfo, topmost
 
 SUSPICIOUS = re.compile(
@@ -21,6 +23,10 @@ SUSPICIOUS = re.compile(
 )
 RSS_CEILING_KIB = 30 * 1024
 DEADLINE_SECONDS = 30.0
+
+# The library of each binding, as its file name begins; how many mounts were served by which.
+LIBRARIES = {"fusepy": "libfuse.so.2", "mfusepy": "libfuse3.so."}
+SERVED: Counter[str] = Counter()
 
 
 class Mounted:
@@ -61,6 +67,13 @@ class Mounted:
         assert match is not None
         return int(match[1])
 
+    def library(self) -> str | None:
+        """Return the file name of the libfuse that the daemon has mapped; None for a wrapper's process."""
+        maps = Path(f"/proc/{self.process.pid}/maps").read_text()
+        names = set(re.findall(r"/(libfuse[^/\s]*)$", maps, re.MULTILINE))
+        assert len(names) <= 1, names
+        return names.pop() if names else None
+
     def said(self) -> str:
         """Return what the daemon has written to stderr so far."""
         return self._stderr.read_text()
@@ -85,6 +98,14 @@ def eventually(holds: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> 
 def is_mounted(path: Path) -> bool:
     """Tell whether anything is mounted there, without touching it."""
     return topmost(read_mountinfo(), str(path)) is not None
+
+
+def note_library(mount: Mounted) -> None:
+    """Count by what a mount is served, and insist on what $PRESSUREFS_FUSE asks for."""
+    library = mount.library()
+    if library is not None:
+        SERVED[library] += 1
+        assert library.startswith(LIBRARIES.get(os.environ.get(FUSE_VARIABLE, ""), "libfuse"))
 
 
 def readable(fd: int, seconds: float = DEADLINE_SECONDS) -> bool:
@@ -137,6 +158,7 @@ def mounted(
         # The daemon closes it next; a command that stays its parent has it open, too.
         readable(ready_read, 1)
         mount = Mounted(path, process, stderr)
+        note_library(mount)
         yield mount
         if process.poll() is None:
             eventually(lambda: mount.descriptors() <= mount.descriptors_at_start)

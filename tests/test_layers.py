@@ -30,7 +30,7 @@ ORDER = [
     "cgroups",
     *("tree", "debug", "control"),
     *("connection", "filesystem"),
-    *("binding", "binding.fusepy"),
+    *("binding", "binding.fusepy", "binding.mfusepy", "binding.choice"),
     *("exits", "log"),
     *("staying", "unmounting"),
     *("status", "daemon"),
@@ -40,6 +40,7 @@ ORDER = [
 # What comes from outside the standard library, and the one room that may have it.
 OUTSIDE = {
     "fuse": {"binding.fusepy"},
+    "mfusepy": {"binding.mfusepy"},
     "pressurefs._native": {"signaller.taking", "signaller.weak", "signaller.holding"},
 }
 
@@ -120,7 +121,7 @@ def test_nothing_else_from_outside() -> None:
     """Beside those all imports are the standard library's or the package's own."""
     known = sys.stdlib_module_names | {PACKAGE}
     everything = set(itertools.chain.from_iterable(map(imported, MODULES.values())))
-    assert {one.split(".")[0] for one in everything} - known == {"fuse"}
+    assert {one.split(".")[0] for one in everything} - known == {"fuse", "mfusepy"}
 
 
 @pytest.mark.parametrize("name", sorted(CLIENT_HALF))

@@ -33,12 +33,14 @@ class Loop:
     """A package's loop, with answers that are never a wrong success and never a guess.
 
     Stands before the package's class FUSE among the bases of a binding.  Lives as long as the mount.
-    ``name`` is the package's, ``version`` its libfuse's; ``package`` brings libfuse.
+    ``name`` is the package's, ``version`` its libfuse's; ``package`` brings libfuse.  ``needless``: options
+    that it does not know and need not be told.
     """
 
     name: str
     version: str
     package: Any
+    needless: frozenset[str] = frozenset()
     operations: Any
 
     @classmethod
@@ -70,7 +72,7 @@ class Loop:
             attr_timeout=0,
             entry_timeout=0,
             negative_timeout=0,
-            **options,
+            **{name: value for name, value in options.items() if name not in cls.needless},
         )
 
     make_operations: Callable[..., Operations] = Operations

@@ -85,13 +85,6 @@ def test_unusable_cgroup_root(place: Path, fuse: None) -> None:  # noqa: ARG001
     assert (code, said) == (exits.SOURCE_UNAVAILABLE, "pressurefs: --cgroup /etc/passwd: Not a directory\n")
 
 
-def test_no_libfuse(place: Path, fuse: None) -> None:  # noqa: ARG001
-    """Without libfuse the exit code is 4, and the message names what is missing."""
-    code, said = run("mount", str(place), FUSE_LIBRARY_PATH="libfuse-not-here.so.2")
-    assert code == exits.FUSE_UNAVAILABLE
-    assert said.startswith("pressurefs: mount: libfuse 2 is not installed (libfuse-not-here.so.2")
-
-
 def test_no_compiled_module(place: Path) -> None:
     """Without the compiled module the exit code is 6; commands that need none still work."""
     hide = "import sys; sys.modules['pressurefs._native'] = None; "

@@ -135,4 +135,4 @@ def test_source(mount: Mounted) -> None:
     lines = dict(line.split(" ", 1) for line in mount.debug("source").splitlines())
     assert lines["source"] == "vmstat"
     assert lines["signaller"] == "io_uring"
-    assert set(lines) == {"source", "since", "limits", "signaller", "signaller_limits"}
+    assert set(lines) == {"source", "since", "limits", "fuse", "signaller", "signaller_limits"}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pressurefs.binding.choice import open_binding
 from pressurefs.caller import Caller
 from pressurefs.filesystem import Operations
 from pressurefs.protocol import refusal_of
@@ -310,7 +311,6 @@ def test_out_of_descriptors(place: Path, fuse: None) -> None:  # noqa: ARG001
 )
 def test_own_shortage(fuse: None, ours: int, told: int) -> None:  # noqa: ARG001
     """What io_uring or epoll lack is the daemon's shortage, or its fault: never an errno of theirs."""
-    from pressurefs.binding.fusepy import Fusepy  # noqa: PLC0415
 
     def fail(*_: object) -> None:
         raise refusal_of(OSError(ours, ""))
@@ -319,18 +319,17 @@ def test_own_shortage(fuse: None, ours: int, told: int) -> None:  # noqa: ARG001
     operations = Operations(top, lambda: None, lambda: Caller(os.getpid(), 0, 0))
     info = types.SimpleNamespace(flags=os.O_WRONLY, fh=0, direct_io=0)
     operations.open("/file", info)
-    answer = Fusepy._wrapper(operations.write, "/file", b"x", 0, info)  # noqa: SLF001
+    answer = open_binding()._wrapper(operations.write, "/file", b"x", 0, info)  # noqa: SLF001
     assert answer == -told
 
 
 def test_own_fault(fuse: None) -> None:  # noqa: ARG001
     """A fault of our own is EIO and a line in the log, never a success and never a guess."""
-    from pressurefs.binding.fusepy import Fusepy  # noqa: PLC0415
 
     def broken(fault: BaseException) -> int:
         raise fault
 
-    answer = Fusepy._wrapper  # noqa: SLF001
+    answer = open_binding()._wrapper  # noqa: SLF001
     for fault in (ValueError("a bug"), OSError("no errno"), SystemExit(0), KeyboardInterrupt()):
         assert answer(broken, fault) == -errno.EIO
     assert answer(broken, OSError(errno.EDQUOT, "")) == -errno.EDQUOT

@@ -54,6 +54,9 @@ load mounted
     [ "$status" -eq 7 ]
     run pressurefs doctor
     [[ $output =~ fuse\ +yes ]]
+    [[ $output =~ fuse\ by\ m?fusepy\ +yes,\ libfuse\ [23][.0-9]+,\ used ]]
+    PRESSUREFS_FUSE=nothing run pressurefs doctor
+    [[ $output =~ fuse\ +no:\ .PRESSUREFS_FUSE\ is ]]
 }
 
 @test "umount unmounts, and the daemon ends with 0" {

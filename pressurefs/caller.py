@@ -59,17 +59,30 @@ class Inode(NamedTuple):
     gid: int
 
 
+def require_visible(caller: Caller) -> None:
+    """Refuse a writer that has no number here, ESRCH."""
+    if caller.pid == 0:
+        raise Refusal(errno.ESRCH, "the writer lives in a pid namespace that the daemon cannot see")
+
+
 def read_link(caller: Caller, fd: int) -> str:
     """Return what kind of file a descriptor is; refuse with EBADF, EPERM or ESRCH.
 
     Reasons name no number: the log tells each cause once, and numbers would make causes without end.
     """
-    if caller.pid == 0:
-        raise Refusal(errno.ESRCH, "the writer lives in a pid namespace that the daemon cannot see")
+    require_visible(caller)
     try:
         return os.readlink(f"/proc/{caller.pid}/fd/{fd}")
     except OSError as error:
-        raise _refusal_of_look(error) from None
+        raise refusal_of_proc(error.errno or 0) from None
+
+
+def require_eventfd(caller: Caller, fd: int) -> None:
+    """Refuse what is no eventfd: EBADF for no descriptor or one of O_PATH, EINVAL; and as ``read_link``."""
+    link = read_link(caller, fd)
+    require_open(caller, fd)
+    if link != EVENTFD_LINK:
+        raise Refusal(errno.EINVAL, "event_fd is no eventfd")
 
 
 def require_open(caller: Caller, fd: int) -> None:
@@ -77,7 +90,7 @@ def require_open(caller: Caller, fd: int) -> None:
     try:
         link_mode = os.lstat(f"/proc/{caller.pid}/fd/{fd}").st_mode
     except OSError as error:
-        raise _refusal_of_look(error) from None
+        raise refusal_of_proc(error.errno or 0) from None
     if not link_mode & 0o700:
         raise Refusal(errno.EBADF, "the descriptor was opened with O_PATH")
 
@@ -88,7 +101,7 @@ def read_inode(caller: Caller, fd: int) -> Inode:
     shown = ctypes.create_string_buffer(_STATX_BYTES)
     if _libc.statx(_AT_FDCWD, path, _AT_STATX_DONT_SYNC | _AT_NO_AUTOMOUNT, _STATX_BASIC_STATS, shown) != 0:
         number = ctypes.get_errno()
-        raise _refusal_of_look(OSError(number, os.strerror(number)))
+        raise refusal_of_proc(number)
     uid, gid, mode = _STATX_OWNER.unpack_from(shown, 20)
     major, minor = _STATX_DEVICE.unpack_from(shown, 136)
     (number,) = _STATX_INODE.unpack_from(shown, 32)
@@ -117,15 +130,15 @@ def read_groups(pid: int) -> frozenset[int]:
     return frozenset(int(group) for group in _status_field(pid, b"Groups").split())
 
 
-def _refusal_of_look(error: OSError) -> OSError:
-    """Turn what /proc answers into what the writer is told."""
-    if isinstance(error, FileNotFoundError):
+def refusal_of_proc(number: int) -> OSError:
+    """Turn what a look at a process, or a try to take from it, met into what the writer is told."""
+    if number in (errno.ENOENT, errno.EBADF):
         return Refusal(errno.EBADF, "no such descriptor is open in the writer")
-    if isinstance(error, PermissionError):
+    if number in (errno.EACCES, errno.EPERM):
         return Refusal(errno.EPERM, "the daemon may not look into the writer")
-    if isinstance(error, ProcessLookupError):
+    if number == errno.ESRCH:
         return Refusal(errno.ESRCH, "the writer is gone")
-    return error
+    return OSError(number, os.strerror(number))
 
 
 def _status_field(pid: int, name: bytes) -> bytes:

@@ -35,6 +35,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <linux/aio_abi.h>
@@ -50,6 +51,23 @@
 #define PFS_PIDFD_THREAD O_EXCL
 
 #define PFS_NOP_ATTEMPTS 8
+
+/* The steps of pfs_ring_keep(). */
+enum { PFS_KEPT, PFS_LOOK, PFS_TAKE, PFS_TIE, PFS_ROW };
+
+/* The process or thread that a descriptor was last taken from. */
+struct pfs_writer {
+	int pid;
+	int flags;
+	int pidfd;
+};
+
+/* An epoll set of rows, and the number that the next one is tried under. */
+struct pfs_rows {
+	int epoll_fd;
+	int next_fd;
+	int end_fd;
+};
 
 struct pfs_ring {
 	int fd;
@@ -75,49 +93,79 @@ static void pfs_close(int fd)
 	errno = saved;
 }
 
-/* Duplicate a descriptor of another process.  As a thread, it need not lead
- * its process, and its own descriptor table counts: EINVAL before Linux 6.9. */
-static int pfs_take(int pid, int as_thread, int target_fd)
+/* Refuse with EINVAL what /proc does not show as an eventfd, before anything is
+ * taken.  This asks nothing of the file: see caller.py. */
+static int pfs_look(int tid, int target_fd)
 {
-	int pidfd = (int)syscall(SYS_pidfd_open, pid, as_thread ? PFS_PIDFD_THREAD : 0);
-	int taken;
+	static const char eventfd_link[] = "anon_inode:[eventfd]";
+	char path[sizeof("/proc//fd/") + 2 * 11];
+	char shown[sizeof(eventfd_link)];
+	ssize_t length;
 
-	if (pidfd < 0)
+	snprintf(path, sizeof(path), "/proc/%d/fd/%u", tid, (unsigned int)target_fd);
+	length = readlink(path, shown, sizeof(shown));
+	if (length < 0)
 		return -1;
-	taken = (int)syscall(SYS_pidfd_getfd, pidfd, target_fd, 0);
-	pfs_close(pidfd);
-	return taken;
+	if ((size_t)length == sizeof(eventfd_link) - 1 && !memcmp(shown, eventfd_link, (size_t)length))
+		return 0;
+	errno = EINVAL;
+	return -1;
 }
 
-/* Whether a thread's descriptor and one of ours are the same open file: 1, 0,
- * or -1 where that cannot be told.  The kernel compares; no file is asked. */
-static int pfs_same_file(int tid, int target_fd, int own_fd)
+/* Duplicate a descriptor of another process.  As a thread, it need not lead
+ * its process, and its own descriptor table counts: EINVAL before Linux 6.9.
+ *
+ * Opening a pidfd takes longer than all the rest, and a program registers more
+ * than once: so the last one is kept.  While somebody has its number, a kept
+ * pidfd means whom the number means; once nobody has, it is ESRCH for ever. */
+static int pfs_take(struct pfs_writer *writer, int pid, int as_thread, int target_fd)
 {
-	long order = syscall(SYS_kcmp, getpid(), tid, KCMP_FILE, own_fd, target_fd);
+	int flags = as_thread ? PFS_PIDFD_THREAD : 0;
+	int taken;
 
-	return order < 0 ? -1 : order == 0;
+	if (writer->pidfd >= 0 && writer->pid == pid && writer->flags == flags) {
+		taken = (int)syscall(SYS_pidfd_getfd, writer->pidfd, target_fd, 0);
+		if (taken >= 0 || errno != ESRCH)
+			return taken;
+	}
+	if (writer->pidfd >= 0)
+		close(writer->pidfd);
+	writer->pid = pid;
+	writer->flags = flags;
+	writer->pidfd = (int)syscall(SYS_pidfd_open, pid, flags);
+	if (writer->pidfd < 0)
+		return -1;
+	return (int)syscall(SYS_pidfd_getfd, writer->pidfd, target_fd, 0);
+}
+
+/* How a thread's open file and one of ours lie in an order that the kernel keeps
+ * among all open files: 0, the same; 1, the thread's comes before; 2, after; or
+ * -1.  The kernel compares; no file is asked. */
+static int pfs_file_order(int tid, int target_fd, int own_fd)
+{
+	return (int)syscall(SYS_kcmp, tid, getpid(), KCMP_FILE, target_fd, own_fd);
 }
 
 /* Add a row for an eventfd, under a number that no row of it has yet: numbers
- * are tried from `*next` on, round and round below `end`.  No events are asked
- * for: the row itself is the message.  EEXIST: every number has one. */
-static int pfs_epoll_add(int epoll_fd, int event_fd, int *next, int end, uint64_t token)
+ * are tried from `next_fd` on, round and round below `end_fd`.  No events are
+ * asked for: the row itself is the message.  EEXIST: every number has one. */
+static int pfs_rows_add(struct pfs_rows *rows, int event_fd, uint64_t token)
 {
 	struct epoll_event row = { .events = 0, .data = { .u64 = token } };
 
-	for (int attempt = 0; attempt < end; attempt++) {
-		int moved = fcntl(event_fd, F_DUPFD_CLOEXEC, *next);
+	for (int attempt = 0; attempt < rows->end_fd; attempt++) {
+		int moved = fcntl(event_fd, F_DUPFD_CLOEXEC, rows->next_fd);
 		int added;
 
-		if (moved < 0 && *next > 0 && (errno == EINVAL || errno == EMFILE)) {
+		if (moved < 0 && rows->next_fd > 0 && (errno == EINVAL || errno == EMFILE)) {
 			/* Past our limit, or nothing is free from there on. */
-			*next = 0;
+			rows->next_fd = 0;
 			continue;
 		}
 		if (moved < 0)
 			return -1;
-		*next = moved + 1 < end ? moved + 1 : 0;
-		added = epoll_ctl(epoll_fd, EPOLL_CTL_ADD, moved, &row);
+		rows->next_fd = moved + 1 < rows->end_fd ? moved + 1 : 0;
+		added = epoll_ctl(rows->epoll_fd, EPOLL_CTL_ADD, moved, &row);
 		pfs_close(moved);
 		if (added == 0 || errno != EEXIST)
 			return added;
@@ -229,10 +277,43 @@ static int pfs_ring_tie(struct pfs_ring *ring, int event_fd)
 	return (int)syscall(SYS_io_uring_register, ring->fd, IORING_REGISTER_EVENTFD, &event_fd, 1);
 }
 
-/* Let go of the counter; the ring may be tied to another. */
+/* Let go of the counter, if there is one; the ring may be tied to another. */
 static int pfs_ring_untie(struct pfs_ring *ring)
 {
-	return (int)syscall(SYS_io_uring_register, ring->fd, IORING_UNREGISTER_EVENTFD, NULL, 0);
+	int untied = (int)syscall(SYS_io_uring_register, ring->fd, IORING_UNREGISTER_EVENTFD, NULL, 0);
+
+	return untied < 0 && errno == ENXIO ? 0 : untied;
+}
+
+/* Tie a ring to what was taken, add its row, close it.  Answers the step that
+ * failed, with its errno, or PFS_KEPT.  What is no eventfd, PFS_TIE and EINVAL,
+ * stays open: see Taker. */
+static int pfs_ring_keep_taken(struct pfs_ring *ring, struct pfs_rows *rows, int taken, uint64_t token)
+{
+	int step = PFS_KEPT;
+
+	if (pfs_ring_tie(ring, taken) < 0) {
+		if (errno == EINVAL)
+			return PFS_TIE;
+		step = PFS_TIE;
+	} else if (pfs_rows_add(rows, taken, token) < 0) {
+		step = PFS_ROW;
+	}
+	pfs_close(taken);
+	return step;
+}
+
+/* The whole way of a registration, in one call since each call from Python costs
+ * as much as a system call.  Answers as pfs_ring_keep_taken() does. */
+static int pfs_ring_keep(struct pfs_ring *ring, struct pfs_writer *writer, struct pfs_rows *rows,
+			 int tid, int target_fd, uint64_t token, int *taken)
+{
+	if (pfs_look(tid, target_fd) < 0)
+		return PFS_LOOK;
+	*taken = pfs_take(writer, tid, 1, target_fd);
+	if (*taken < 0)
+		return PFS_TAKE;
+	return pfs_ring_keep_taken(ring, rows, *taken, token);
 }
 
 static int pfs_ring_signal(struct pfs_ring *ring)

@@ -1,13 +1,29 @@
 /* What Python sees of native.c. Every call answers -1 or NULL and errno on failure. */
 
-int pfs_take(int pid, int as_thread, int target_fd);
-int pfs_same_file(int tid, int target_fd, int own_fd);
-int pfs_epoll_add(int epoll_fd, int event_fd, int *next, int end, uint64_t token);
+struct pfs_writer {
+	int pid;
+	int flags;
+	int pidfd;
+};
+int pfs_look(int tid, int target_fd);
+int pfs_take(struct pfs_writer *writer, int pid, int as_thread, int target_fd);
+int pfs_file_order(int tid, int target_fd, int own_fd);
 
+struct pfs_rows {
+	int epoll_fd;
+	int next_fd;
+	int end_fd;
+};
+int pfs_rows_add(struct pfs_rows *rows, int event_fd, uint64_t token);
+
+enum { PFS_KEPT, PFS_LOOK, PFS_TAKE, PFS_TIE, PFS_ROW, ... };
 struct pfs_ring;
 struct pfs_ring *pfs_ring_open(void);
 int pfs_ring_tie(struct pfs_ring *ring, int event_fd);
 int pfs_ring_untie(struct pfs_ring *ring);
+int pfs_ring_keep_taken(struct pfs_ring *ring, struct pfs_rows *rows, int taken, uint64_t token);
+int pfs_ring_keep(struct pfs_ring *ring, struct pfs_writer *writer, struct pfs_rows *rows,
+		  int tid, int target_fd, uint64_t token, int *taken);
 int pfs_ring_signal(struct pfs_ring *ring);
 size_t pfs_ring_signal_all(struct pfs_ring **rings, size_t count);
 uint64_t pfs_ring_signals_sent(const struct pfs_ring *ring);

@@ -25,7 +25,7 @@ class Refusal(OSError):
     """What write(2) answers: an errno, and the reason in words for the log."""
 
     def __init__(self, number: int, reason: str) -> None:
-        super().__init__(number, os.strerror(number))
+        super().__init__(number, reason)
         self.number = number
         self.reason = reason
 

@@ -13,13 +13,12 @@ import stat
 import time
 from typing import NamedTuple
 
-from pressurefs.caller import Caller, Inode, read_groups, read_inode, read_link, require_open
+from pressurefs.caller import Caller, Inode, read_groups, read_inode, require_eventfd, require_open
 from pressurefs.exchange import Exchange
 from pressurefs.poller import Opening, Poller
 from pressurefs.protocol import Mode, Refusal, Request, Wish, parse_request, parse_wish
 from pressurefs.registry import Registration
 from pressurefs.signaller import Signaller
-from pressurefs.signaller.taking import require_eventfd
 
 # A thousand eventfds is more than any program has a use for; each costs us a descriptor, two mappings
 # and some 13 KB.  No user may have more than this share of our descriptors.
@@ -67,17 +66,15 @@ class Registrar:
     def _register_eventfd(
         self, control: ControlFile, caller: Caller, event_fd: int, request: Request
     ) -> None:
-        link = read_link(caller, event_fd)
         try:
-            require_eventfd(link)
             if request.control_fd is not None:
                 _require_control_file(control, caller, request.control_fd)
             wish = parse_wish(request.wish)
+            self._require_quota(caller.uid)
         except Refusal:
-            # An event_fd opened with O_PATH comes first; a good line learns of that when it is tied.
-            require_open(caller, event_fd)
+            # What is wrong with event_fd comes before all that; a good line learns of it when it is kept.
+            require_eventfd(caller, event_fd)
             raise
-        self._require_quota(caller.uid)
         token = next(self._tokens)
         self._admit(control, caller, wish, token, self._keep(caller, event_fd, token))
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from pressurefs._native import ffi, lib
 from pressurefs.caller import EVENTFD_LINK, read_eventfd_id
 from pressurefs.protocol import Refusal, refusal_of
-from pressurefs.signaller.taking import Taker, require_eventfd
+from pressurefs.signaller.taking import Taker
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -65,11 +65,9 @@ class HoldingSignaller:
             taken = self._taker.take(caller, fd)
         except OSError as error:
             raise refusal_of(error) from None
-        try:
-            require_eventfd(os.readlink(f"/proc/self/fd/{taken}"))
-        except OSError:
+        if os.readlink(f"/proc/self/fd/{taken}") != EVENTFD_LINK:
             self._taker.park(caller, taken)
-            raise
+            raise Refusal(errno.EINVAL, "event_fd is no eventfd")
         if not os.lstat(f"/proc/self/fd/{taken}").st_mode & 0o700:
             os.close(taken)
             raise Refusal(errno.EBADF, "the descriptor was opened with O_PATH")

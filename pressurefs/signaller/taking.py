@@ -1,12 +1,12 @@
-"""Takes a descriptor from the process that is blocked in write(2).
+"""Takes an eventfd from the process that is blocked in write(2).
 
 pidfd_getfd(2) takes it from the *writing thread's* table.  pidfd_open(2) accepts a thread since Linux 6.9;
 before, only the process can be named, and a thread with a table of its own is found out by kcmp(2).  All
 of them need ptrace's rights over the writer.
 
-Whoever takes has looked first, with ``require_eventfd``: what is taken must be closed again, and closing
-somebody's file can block.  Between the look and the take another thread of the writer can put anything
-there: see ``Taker``.
+Nothing is taken before it was looked at (pfs_look in native.c): what is taken must be closed again, and
+closing somebody's file can block.  Between the look and the take another thread of the writer can put
+anything there: see ``Taker``.
 """
 
 import errno
@@ -14,8 +14,15 @@ import os
 from typing import NewType
 
 from pressurefs._native import ffi, lib
-from pressurefs.caller import EVENTFD_LINK, Caller, read_thread_group
-from pressurefs.protocol import Refusal
+from pressurefs.caller import (
+    EVENTFD_LINK,
+    Caller,
+    read_thread_group,
+    refusal_of_proc,
+    require_open,
+    require_visible,
+)
+from pressurefs.protocol import Refusal, refusal_of
 
 EventFd = NewType("EventFd", int)
 
@@ -33,18 +40,31 @@ class Taker:
     """
 
     def __init__(self) -> None:
+        # Of ourselves at first, so that the place for a pidfd is there when descriptors run out.
+        self.writer = ffi.new("struct pfs_writer *")
+        self.writer.pidfd = os.pidfd_open(os.getpid())
         self._parked: list[EventFd] = []
         self._barred_uids: set[int] = set()
 
-    def take(self, caller: Caller, fd: int) -> EventFd:
-        """Duplicate the caller's descriptor; it need not be an eventfd any more."""
+    def require_trusted(self, caller: Caller) -> None:
+        """Refuse with EPERM a user that has swapped a file; ESRCH whom we cannot name."""
+        require_visible(caller)
         if caller.uid in self._barred_uids or len(self._parked) >= _PARKED_MAX:
             raise Refusal(errno.EPERM, "this user has swapped another file for an eventfd")
-        taken = lib.pfs_take(caller.pid, True, fd)  # noqa: FBT003, as a thread
-        if taken < 0 and ffi.errno == errno.EINVAL:
-            taken = self._take_from_process(caller, fd)
+
+    def take(self, caller: Caller, fd: int) -> EventFd:
+        """Duplicate the caller's eventfd; it need not be one any more."""
+        self.require_trusted(caller)
+        if lib.pfs_look(caller.pid, fd) < 0:
+            raise refusal_of_look(caller, fd, ffi.errno)
+        taken = lib.pfs_take(self.writer, caller.pid, True, fd)  # noqa: FBT003, as a thread
+        return EventFd(taken) if taken >= 0 else self.take_otherwise(caller, fd, ffi.errno)
+
+    def take_otherwise(self, caller: Caller, fd: int, number: int) -> EventFd:
+        """Take what pfs_take could not take from the thread, or refuse; ``number`` is its errno."""
+        taken = self._take_from_process(caller, fd) if number == errno.EINVAL else -1
         if taken < 0:
-            raise _refusal_of_take(ffi.errno)
+            raise _refusal_of_take(ffi.errno if number == errno.EINVAL else number)
         return EventFd(taken)
 
     def park(self, caller: Caller, taken: EventFd) -> None:
@@ -56,12 +76,13 @@ class Taker:
     def _take_from_process(self, caller: Caller, fd: int) -> int:
         """Take a descriptor before Linux 6.9: from the process, and only if the thread means the same."""
         process = read_thread_group(caller.pid)
-        taken = lib.pfs_take(process, False, fd)  # noqa: FBT003, not as a thread
-        if taken < 0 and (ffi.errno != errno.EBADF or process == caller.pid):
+        taken = lib.pfs_take(self.writer, process, False, fd)  # noqa: FBT003, not as a thread
+        if taken < 0 and (ffi.errno not in (errno.EBADF, errno.ESRCH) or process == caller.pid):
             return taken
-        if taken >= 0 and lib.pfs_same_file(caller.pid, fd, taken) == 1:
+        if taken >= 0 and lib.pfs_file_order(caller.pid, fd, taken) == 0:
             return taken
-        # The writing thread has the descriptor, for it was looked at; its process has another, or none.
+        # The writing thread has the descriptor, for it was looked at; its process has another, or none, or
+        # its first thread has ended.
         if taken >= 0 and os.readlink(f"/proc/self/fd/{taken}") == EVENTFD_LINK:
             os.close(taken)
         elif taken >= 0:
@@ -70,17 +91,16 @@ class Taker:
         raise Refusal(errno.EPERM, why)
 
 
-def require_eventfd(link: str) -> None:
-    """Refuse with EINVAL what /proc does not show as an eventfd."""
-    if link != EVENTFD_LINK:
-        raise Refusal(errno.EINVAL, "event_fd is no eventfd")
+def refusal_of_look(caller: Caller, fd: int, number: int) -> OSError:
+    """Return what a writer is told whose descriptor pfs_look did not like; ``number`` is its errno."""
+    if number == errno.EINVAL:
+        require_open(caller, fd)
+        return Refusal(number, "event_fd is no eventfd")
+    return refusal_of_proc(number)
 
 
 def _refusal_of_take(number: int) -> OSError:
-    if number == errno.EBADF:
-        return Refusal(errno.EBADF, "no such descriptor is open in the writer")
     if number in (errno.EPERM, errno.EACCES):
-        return Refusal(errno.EPERM, "the daemon may not take a descriptor from the writer")
-    if number == errno.ESRCH:
-        return Refusal(errno.ESRCH, "the writer is gone")
-    return OSError(number, os.strerror(number))
+        why = "the daemon may look at the eventfd but not take it (kernel.yama.ptrace_scope?)"
+        return Refusal(errno.EPERM, f"{why}: `poll LEVEL` needs no such right")
+    return refusal_of(refusal_of_proc(number))

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 
 from pressurefs._native import ffi, lib
 from pressurefs.protocol import Refusal, refusal_of
-from pressurefs.signaller.taking import EventFd, Taker
+from pressurefs.signaller.taking import EventFd, Taker, refusal_of_look
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,23 +67,38 @@ class WeakSignaller:
 
     def __init__(self) -> None:
         """Raise OSError where this kernel or container allows no io_uring."""
-        self._rows = select.epoll()
+        self._epoll = select.epoll()
+        self._rows = ffi.new("struct pfs_rows *")
+        self._rows.epoll_fd = self._epoll.fileno()
+        self._rows.end_fd = _MOVED_FDS_END
         # Held open: a sweep must not need a descriptor just when there is none.
-        self._rows_shown = os.open(f"/proc/self/fdinfo/{self._rows.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
-        self._next_fd = ffi.new("int *")
+        self._rows_shown = os.open(f"/proc/self/fdinfo/{self._epoll.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
         self._taker = Taker()
+        self._taken = ffi.new("int *")
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._spare_rings_max = min(_SPARE_RINGS_MAX, limit // _DESCRIPTORS_PER_SPARE_RING)
         self._spare_rings = [_open_ring() for _ in range(self._spare_rings_max)]
         if limit >= _MOVED_FDS_END:
-            os.close(fcntl.fcntl(self._rows, fcntl.F_DUPFD_CLOEXEC, _MOVED_FDS_END - 1))
+            os.close(fcntl.fcntl(self._epoll, fcntl.F_DUPFD_CLOEXEC, _MOVED_FDS_END - 1))
 
     def keep(self, caller: Caller, fd: int, token: int) -> Ring:
         """Tie the caller's eventfd to ``token`` without holding it, as ``Signaller.keep`` says."""
+        self._taker.require_trusted(caller)
+        ring = self._spare_rings.pop() if self._spare_rings else _open_ring()
+        step = lib.PFS_TAKE
         try:
-            return self._keep(caller, fd, token)
-        except OSError as error:
-            raise refusal_of(error) from None
+            writer = self._taker.writer
+            step = lib.pfs_ring_keep(ring, writer, self._rows, caller.pid, fd, token, self._taken)
+            if step == lib.PFS_TAKE:
+                self._taken[0] = self._taker.take_otherwise(caller, fd, ffi.errno)
+                step = lib.pfs_ring_keep_taken(ring, self._rows, self._taken[0], token)
+            number = ffi.errno
+        finally:
+            if step != lib.PFS_KEPT:
+                self.drop(ring)
+        if step != lib.PFS_KEPT:
+            raise self._refusal(caller, fd, step, number)
+        return ring
 
     def signal(self, rings: Iterable[Ring]) -> None:
         """Add one to each eventfd.  Never blocks, whatever its readers do."""
@@ -118,51 +133,22 @@ class WeakSignaller:
             size *= 2
         return tokens.difference(int(token, 16) for token in _ROW.findall(rows))
 
-    def _keep(self, caller: Caller, fd: int, token: int) -> Ring:
-        taken = self._taker.take(caller, fd)
-        try:
-            ring = self._tie(taken)
-        except Refusal as refusal:
-            if refusal.number == errno.EINVAL:
-                self._taker.park(caller, taken)
-            else:
-                os.close(taken)
-            raise
-        except BaseException:
-            os.close(taken)
-            raise
-        try:
-            self._add_row(taken, token)
-        except BaseException:
-            self.drop(ring)
-            raise
-        finally:
-            os.close(taken)
-        return ring
-
-    def _tie(self, taken: EventFd) -> Ring:
-        """Tie a ring to what was taken; the kernel itself says whether that is an eventfd."""
-        ring = self._spare_rings.pop() if self._spare_rings else _open_ring()
-        if lib.pfs_ring_tie(ring, taken) == 0:
-            return ring
-        number = ffi.errno
-        self._spare_rings.append(ring)
-        if number == errno.EBADF:
-            raise Refusal(errno.EBADF, "the descriptor was opened with O_PATH")
-        if number == errno.EINVAL:
-            raise Refusal(errno.EINVAL, "event_fd is no eventfd")
-        raise OSError(number, os.strerror(number))
-
-    def _add_row(self, taken: EventFd, token: int) -> None:
-        if lib.pfs_epoll_add(self._rows.fileno(), taken, self._next_fd, _MOVED_FDS_END, token) == 0:
-            return
-        if ffi.errno == errno.EEXIST:
-            raise Refusal(errno.ENFILE, "the same eventfd is registered too often")
-        raise OSError(ffi.errno, os.strerror(ffi.errno))
+    def _refusal(self, caller: Caller, fd: int, step: int, number: int) -> OSError:
+        """Return what the writer is told; ``number`` is the errno of the step that failed."""
+        if step == lib.PFS_LOOK:
+            return refusal_of_look(caller, fd, number)
+        if (step, number) == (lib.PFS_TIE, errno.EINVAL):
+            self._taker.park(caller, EventFd(self._taken[0]))
+            return Refusal(errno.EINVAL, "event_fd is no eventfd")
+        if (step, number) == (lib.PFS_TIE, errno.EBADF):
+            return Refusal(errno.EBADF, "the descriptor was opened with O_PATH")
+        if (step, number) == (lib.PFS_ROW, errno.EEXIST):
+            return Refusal(errno.EDQUOT, "the same eventfd is registered too often")
+        return refusal_of(OSError(number, os.strerror(number)))
 
 
 def _open_ring() -> Ring:
     ring = lib.pfs_ring_open()
     if ring == ffi.NULL:
-        raise OSError(ffi.errno, os.strerror(ffi.errno))
+        raise refusal_of(OSError(ffi.errno, os.strerror(ffi.errno)))
     return ring

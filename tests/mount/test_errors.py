@@ -274,6 +274,11 @@ def test_quota(mount: Mounted) -> None:
         puppet.do("control = os.open(path, os.O_WRONLY)")
         puppet.do("for _ in range(1024): os.write(control, line)")
         assert answer(puppet, "os.write(control, line)") == errno.EDQUOT
+        # What is wrong with the line is told first, and event_fd's state belongs to that.
+        assert answer(puppet, "os.write(control, b'999999 low')") == errno.EBADF
+        assert answer(puppet, "os.write(control, f'{control} low'.encode())") == errno.EINVAL
+        puppet.do("path_fd = os.open(f'/proc/self/fd/{event}', os.O_PATH)")
+        assert answer(puppet, "os.write(control, f'{path_fd} low'.encode())") == errno.EBADF
         with Puppet(uid=SOMEBODY) as other:
             other.do(f"event = os.eventfd(0); write({mount.vmpressure!r}, f'{{event}} low')")
         puppet.do("os.close(event); event = os.eventfd(0); line = f'{event} low'.encode()")

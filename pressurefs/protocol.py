@@ -7,6 +7,7 @@ and ``parse_wish``.
 """
 
 import errno
+import functools
 import os
 import re
 import struct
@@ -94,6 +95,9 @@ _NOTIFY_MARK = b"PMV"
 _NOTIFY_VERSION = 1
 _NO_CONTROL_FD = -1
 
+# Lines are short but may have a page of blanks: a megabyte at the very most.
+_LINES_REMEMBERED = 256
+
 _LEVELS = {
     b"low": Level.LOW,
     b"medium": Level.MEDIUM,
@@ -103,10 +107,12 @@ _LEVELS = {
 _MODES = {mode.value.encode(): mode for mode in Mode}
 
 
+@functools.lru_cache(_LINES_REMEMBERED)
 def parse_request(written: bytes) -> Request:
     """Read the descriptors of a line or a struct; refuse with E2BIG, EINVAL or EPROTONOSUPPORT.
 
-    The line ends at the first NUL; blanks around it do not count.
+    The line ends at the first NUL; blanks around it do not count.  Descriptor numbers are small and levels
+    few, so most lines have been read before.
     """
     line = parse_word(written)
     if written[1:4] == _NOTIFY_MARK:

@@ -6,6 +6,7 @@ Nothing of the writer is taken before everything about it was found right, and a
 nothing behind.
 """
 
+import contextlib
 import errno
 import itertools
 import resource
@@ -90,7 +91,9 @@ class Registrar:
         self._exchange.add(Registration(token, *heard, caller.uid, caller.pid, handle))
         self._admitted_since_sweep += 1
         if self._admitted_since_sweep >= self._sweep_at:
-            self.sweep()
+            # What was admitted is no less admitted where the dead cannot be told just now.
+            with contextlib.suppress(OSError):
+                self.sweep()
 
     def close(self, opening: Opening) -> None:
         """End what belongs to an open file, after its last close."""

@@ -9,7 +9,8 @@ opened or duplicated here, and nothing is asked of the file behind one, which ma
 whose server never answers.  That rules out most ways to look:
 
 - readlink(2) and lstat(2) of /proc/<tid>/fd/<n> are /proc's own; the link's permission bits are those
-  of the open mode, none for O_PATH;
+  of the open mode, none for O_PATH.  readlink waits for a process that is executing a program, which
+  the writer's cannot be: that would wait for the writing thread;
 - statx(2) through it, told not to synchronise, gives what the kernel has cached of the inode;
 - fdinfo is *not* harmless: an epoll set's takes a lock that its owner can keep for ever, and is as long
   as its owner likes.
@@ -25,8 +26,6 @@ from typing import NamedTuple
 from pressurefs.protocol import Refusal
 
 EVENTFD_LINK = "anon_inode:[eventfd]"
-
-_EVENTFD_ID = re.compile(rb"^eventfd-id: *(\d+)$", re.MULTILINE)
 
 _AT_FDCWD = -100
 _AT_STATX_DONT_SYNC = 0x4000
@@ -108,21 +107,14 @@ def read_inode(caller: Caller, fd: int) -> Inode:
     return Inode(f"{major}:{minor}", number, mode, uid, gid)
 
 
-def read_eventfd_id(pid: int | str, fd: int) -> int | None:
-    """Return the kernel's number of an eventfd, which tells two that live at the same time apart.
-
-    Only for what is known to be an eventfd: see above.
-    """
-    try:
-        shown = _EVENTFD_ID.search(_read(f"/proc/{pid}/fdinfo/{fd}"))
-    except FileNotFoundError:
-        return None
-    return None if shown is None else int(shown[1])
-
-
 def read_thread_group(pid: int) -> int:
     """Return the process that a thread belongs to."""
     return int(_status_field(pid, b"Tgid"))
+
+
+def read_user(pid: int) -> int:
+    """Return whose a process is: its real user, which no set-uid program and no prctl(2) changes."""
+    return int(_status_field(pid, b"Uid").split()[0])
 
 
 def read_groups(pid: int) -> frozenset[int]:

@@ -146,6 +146,14 @@ static int pfs_file_order(int tid, int target_fd, int own_fd)
 	return (int)syscall(SYS_kcmp, tid, getpid(), KCMP_FILE, target_fd, own_fd);
 }
 
+/* Whether two threads share a descriptor table: 1, 0, or -1. */
+static int pfs_same_table(int tid, int other_tid)
+{
+	long order = syscall(SYS_kcmp, tid, other_tid, KCMP_FILES, 0, 0);
+
+	return order < 0 ? -1 : order == 0;
+}
+
 /* Add a row for an eventfd, under a number that no row of it has yet: numbers
  * are tried from `next_fd` on, round and round below `end_fd`.  No events are
  * asked for: the row itself is the message.  EEXIST: every number has one. */

@@ -8,6 +8,7 @@ struct pfs_writer {
 int pfs_look(int tid, int target_fd);
 int pfs_take(struct pfs_writer *writer, int pid, int as_thread, int target_fd);
 int pfs_file_order(int tid, int target_fd, int own_fd);
+int pfs_same_table(int tid, int other_tid);
 
 struct pfs_rows {
 	int epoll_fd;

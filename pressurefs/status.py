@@ -43,6 +43,7 @@ def _examine() -> Iterator[tuple[str, str]]:
     yield "fuse", _reason(_try_fuse)
     yield from _examine_bindings()
     yield "io_uring", _reason(_try_io_uring)
+    yield "registrations end", _examine_signaller()
     yield "source vmstat", _reason(_try_vmstat)
     yield "cgroup v2", _first_mount("cgroup2")
     yield "every user served", "yes" if os.geteuid() == 0 else "only this user's own programs: not root"
@@ -84,6 +85,17 @@ def _try_io_uring() -> None:
     from pressurefs.signaller.weak import WeakSignaller  # noqa: PLC0415
 
     WeakSignaller()
+
+
+def _examine_signaller() -> str:
+    """Return when the registrations of a daemon would end that began now."""
+    from pressurefs.signaller.choice import open_signaller  # noqa: PLC0415
+
+    try:
+        limits = open_signaller().limits
+    except OSError as error:
+        return f"no: nothing can be signalled ({error.strerror})"
+    return "with their eventfds" if limits == "none" else f"late: {limits}"
 
 
 def _try_vmstat() -> None:

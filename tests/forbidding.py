@@ -1,25 +1,32 @@
-"""Runs a command for which io_uring is forbidden, as in a container: io_uring_setup(2) answers EPERM."""
+"""Runs a command for which system calls are forbidden, as in a container.
+
+python forbidding.py io_uring_setup=EPERM kcmp=ENOSYS -- COMMAND...
+"""
 
 import ctypes
+import errno
 import os
+import platform
 import struct
 import sys
+from collections.abc import Mapping
 
-SYS_IO_URING_SETUP = 425  # the same number on every architecture
+NUMBERS = {
+    "io_uring_setup": 425,  # from 424 on the same on every architecture
+    "pidfd_getfd": 438,
+    "kcmp": {"x86_64": 312, "aarch64": 272}.get(platform.machine(), 272),
+}
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 LOAD_WORD, JUMP_EQUAL, RETURN = 0x20, 0x15, 0x06
 ALLOW, ERRNO = 0x7FFF0000, 0x00050000
-EPERM = 1
 
 
-def forbid_io_uring() -> None:
-    """Install a seccomp filter, which execve(2) does not shake off."""
-    program = [
-        (LOAD_WORD, 0, 0, 0),  # the system call's number
-        (JUMP_EQUAL, 0, 1, SYS_IO_URING_SETUP),
-        (RETURN, 0, 0, ERRNO | EPERM),
-        (RETURN, 0, 0, ALLOW),
-    ]
+def forbid(answers: Mapping[str, int]) -> None:
+    """Install a seccomp filter, which execve(2) does not shake off: these calls answer those errnos."""
+    program = [(LOAD_WORD, 0, 0, 0)]  # the system call's number
+    for name, number in answers.items():
+        program += [(JUMP_EQUAL, 0, 1, NUMBERS[name]), (RETURN, 0, 0, ERRNO | number)]
+    program.append((RETURN, 0, 0, ALLOW))
     code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
     buffer = ctypes.create_string_buffer(code)
     header = struct.pack("HxxxxxxP", len(program), ctypes.addressof(buffer))
@@ -28,5 +35,6 @@ def forbid_io_uring() -> None:
 
 
 if __name__ == "__main__":
-    forbid_io_uring()
-    os.execvp(sys.argv[1], sys.argv[1:])  # noqa: S606
+    end = sys.argv.index("--")
+    forbid({name: getattr(errno, word) for name, word in (text.split("=") for text in sys.argv[1:end])})
+    os.execvp(sys.argv[end + 1], sys.argv[end + 1 :])  # noqa: S606

@@ -23,7 +23,14 @@ ORDER = [
     *("registry", "engine"),
     "poller",
     "caller",
-    *("signaller", "signaller.taking", "signaller.weak", "signaller.holding", "signaller.choice"),
+    *(
+        "signaller",
+        "signaller.taking",
+        "signaller.weak",
+        "signaller.looking",
+        "signaller.holding",
+        "signaller.choice",
+    ),
     "exchange",
     *("registrar", "refusals"),
     *("trace", "sources", "sources.replay", "sources.vmstat", "sources.choice", "recorder"),
@@ -41,7 +48,7 @@ ORDER = [
 OUTSIDE = {
     "fuse": {"binding.fusepy"},
     "mfusepy": {"binding.mfusepy"},
-    "pressurefs._native": {"signaller.taking", "signaller.weak", "signaller.holding"},
+    "pressurefs._native": {"signaller.taking", "signaller.weak", "signaller.looking", "signaller.holding"},
 }
 
 # What an application loads: the standard library and each other.

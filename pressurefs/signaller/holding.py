@@ -1,63 +1,104 @@
 """The signaller for where io_uring is forbidden (kernel.io_uring_disabled, a container's seccomp profile).
 
 It holds a duplicate of each eventfd, and signals by AIO: as exact as io_uring, and as unable to block.
-What a holder cannot be told is that everybody else has closed.  So ``gone`` looks for other holders in the
-descriptor tables of all processes that it can see, and calls an eventfd gone when two such looks in a row
-found none.  What that cannot promise:
+What a holder cannot be told is that everybody else has closed.  So now and then it looks for other holders
+in the descriptor tables of all processes that it can see (looking.py), and calls an eventfd gone when two
+such looks in a row found none.  What that cannot promise:
 
-- a registration outlives its eventfd by up to two looks, which come every ten seconds;
+- a registration outlives its eventfd by up to two looks;
 - an eventfd that is nowhere but in a socket's queue for that long counts as gone;
 - so does one whose holders are all out of sight: in another pid namespace, or another user's where the
-  daemon is an ordinary user's.
+  daemon is an ordinary user's;
+- where kcmp(2) is forbidden too, nothing is looked for, and every registration lasts until the end.
+
+Threads: its own lock guards what is held.  Nothing under it waits for anybody.
 """
 
 from __future__ import annotations
 
-import contextlib
+import bisect
 import errno
+import logging
 import os
+import resource
+import threading
 import time
 from typing import TYPE_CHECKING
 
 from pressurefs._native import ffi, lib
-from pressurefs.caller import EVENTFD_LINK, read_eventfd_id
+from pressurefs.caller import EVENTFD_LINK
 from pressurefs.protocol import Refusal, refusal_of
+from pressurefs.signaller.looking import Look
 from pressurefs.signaller.taking import Taker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from pressurefs.caller import Caller
     from pressurefs.signaller.taking import EventFd
 
-LOOK_SECONDS = 10.0
+_log = logging.getLogger("pressurefs.signaller")
+
+# Begun so often.  Two looks, each begun and collected by a sweep that comes every second, are 20 s at most.
+LOOK_SECONDS = 8.0
+
+# Left for looks, which are what frees the others.
+_SPARE_FDS = 8
+
+# Looks that a process keeps trapped; with so many, nothing is looked for until one comes free.
+_TRAPPED_MAX = 16
+
+
+class OpenEventFd:
+    """One eventfd, whatever the number of its registrations.  Sorts as the kernel orders open files."""
+
+    def __init__(self, fd: EventFd) -> None:
+        self.fd = fd
+        self.tokens: set[int] = set()
+        self.uids: set[int] = set()
+        self.was_missed = False
+
+    def order(self, other: OpenEventFd) -> int:
+        """Return 0 if both are the same open file, 1 if this one comes before."""
+        return lib.pfs_file_order(os.getpid(), self.fd, other.fd)
+
+    def __lt__(self, other: OpenEventFd) -> bool:
+        return self.order(other) == 1
 
 
 class Held:
-    """One eventfd that we hold, and the token that it was registered under."""
+    """One registration's share of an eventfd that we hold."""
 
-    def __init__(self, event_fd: EventFd, eventfd_id: int, token: int) -> None:
-        self.event_fd = event_fd
-        self.eventfd_id = eventfd_id
+    def __init__(self, eventfd: OpenEventFd, token: int) -> None:
+        self.eventfd = eventfd
         self.token = token
         self.signals_sent = 0
-        self.was_missed = False
 
 
 class HoldingSignaller:
     """Duplicates of other processes' eventfds.  Lives as long as the mount."""
 
     name = "aio"
-    limits = "no io_uring here: a registration outlives its eventfd by up to 20 s"
 
     def __init__(self) -> None:
         """Raise OSError where this kernel has no AIO either."""
         self._aio = lib.pfs_aio_open()
         if self._aio == ffi.NULL:
             raise OSError(ffi.errno, os.strerror(ffi.errno))
+        self._may_look = lib.pfs_same_table(os.getpid(), os.getpid()) == 1
+        self.limits = "no io_uring here: a registration outlives its eventfd by up to 20 s"
+        if not self._may_look:
+            self.limits = "no io_uring and no kcmp here: a registration lasts until the unmount"
         self._taker = Taker()
-        self._held: dict[int, Held] = {}
-        self._looked = float("-inf")
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._taken_end = limit - _SPARE_FDS
+        self._lock = threading.Lock()
+        self._ordered: list[OpenEventFd] = []
+        self._look: Look | None = None
+        self._looked: list[OpenEventFd] = []
+        self._look_at = float("-inf")
+        self._dropped: list[EventFd] = []  # open until no look can compare them any more
+        self._trapped: dict[Look, int] = {}
 
     def keep(self, caller: Caller, fd: int, token: int) -> Held:
         """Hold the caller's eventfd, as ``Signaller.keep`` says."""
@@ -71,17 +112,19 @@ class HoldingSignaller:
         if not os.lstat(f"/proc/self/fd/{taken}").st_mode & 0o700:
             os.close(taken)
             raise Refusal(errno.EBADF, "the descriptor was opened with O_PATH")
-        eventfd_id = read_eventfd_id("self", taken)
-        if eventfd_id is None:
+        if taken >= self._taken_end:
             os.close(taken)
-            raise OSError("fdinfo shows no eventfd-id")
-        held = self._held[token] = Held(taken, eventfd_id, token)
-        return held
+            raise refusal_of(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))
+        with self._lock:
+            eventfd = self._hold(OpenEventFd(taken))
+            eventfd.tokens.add(token)
+            eventfd.uids.add(caller.uid)
+        return Held(eventfd, token)
 
     def signal(self, handles: Iterable[Held]) -> None:
         """Add one to each eventfd."""
         listed = list(handles)
-        lib.pfs_aio_signal_all(self._aio, ffi.new("int[]", [one.event_fd for one in listed]), len(listed))
+        lib.pfs_aio_signal_all(self._aio, ffi.new("int[]", [one.eventfd.fd for one in listed]), len(listed))
         for one in listed:
             one.signals_sent += 1
 
@@ -90,46 +133,70 @@ class HoldingSignaller:
         return handle.signals_sent
 
     def drop(self, handle: Held) -> None:
-        """Close our duplicate."""
-        del self._held[handle.token]
-        os.close(handle.event_fd)
+        """Close our duplicate with its last registration."""
+        eventfd = handle.eventfd
+        with self._lock:
+            eventfd.tokens.remove(handle.token)
+            if not eventfd.tokens:
+                self._ordered.remove(eventfd)
+                self._dropped.append(eventfd.fd)
+                self._close_dropped()
 
     def give_up_spares(self) -> None:
-        """Nothing is kept ready; but let the next look for holders come at once."""
-        self._looked = float("-inf")
+        """Nothing is kept ready."""
 
     def gone(self, tokens: set[int]) -> set[int]:
         """Return those of ``tokens`` for which two looks in a row found no holder but us."""
-        if time.monotonic() - self._looked < LOOK_SECONDS:
-            return set()
-        self._looked = time.monotonic()
-        seen = set(_held_by_others())
-        gone = set()
-        for held in filter(None, map(self._held.get, tokens)):
-            missed = held.eventfd_id not in seen
-            if missed and held.was_missed:
-                gone.add(held.token)
-            held.was_missed = missed
+        with self._lock:
+            now = time.monotonic()
+            gone = set() if self._look is None else self._collect(self._look, now)
+            self._trapped = {look: uid for look, uid in self._trapped.items() if not look.is_through()}
+            if self._look is None:
+                self._close_dropped()
+                self._begin_look(now)
+        return tokens & gone
+
+    def _hold(self, taken: OpenEventFd) -> OpenEventFd:
+        """Find a place in the order for what was taken, or the same eventfd there."""
+        place = bisect.bisect_left(self._ordered, taken)
+        if place < len(self._ordered) and taken.order(self._ordered[place]) == 0:
+            os.close(taken.fd)
+            self._ordered[place].was_missed = False
+            return self._ordered[place]
+        self._ordered.insert(place, taken)
+        return taken
+
+    def _close_dropped(self) -> None:
+        if self._look is None:
+            while self._dropped:
+                os.close(self._dropped.pop())
+
+    def _begin_look(self, now: float) -> None:
+        if not self._may_look or now < self._look_at or len(self._trapped) >= _TRAPPED_MAX:
+            return
+        self._look_at = now + LOOK_SECONDS
+        self._looked = list(self._ordered)
+        try:
+            self._look = Look([one.fd for one in self._looked], set(self._trapped.values()))
+        except RuntimeError as error:
+            _log.warning("signaller aio: %s", error)
+
+    def _collect(self, look: Look, now: float) -> set[int]:
+        """Return the tokens that a look has found out to be gone; give up a look that is trapped."""
+        gone: set[int] = set()
+        if look.is_through():
+            for eventfd in self._looked if look.is_whole else ():
+                missed = eventfd.fd not in look.found
+                # Who could not be looked at may hold what is his own; and root's, whatever it likes.
+                missed = missed and 0 not in look.shunned and eventfd.uids.isdisjoint(look.shunned)
+                if missed and eventfd.was_missed:
+                    gone |= eventfd.tokens
+                eventfd.was_missed = missed
+            self._look = None
+        elif (uid := look.leave_if_trapped(now)) is not None:
+            why = "a process of uid %d lets nobody look: the registrations that it may hold do not end"
+            _log.warning(f"signaller aio: {why}", uid)
+            self._trapped[look] = uid
+            self._look = None
+            self._look_at = now
         return gone
-
-
-def _held_by_others() -> Iterator[int]:
-    """Yield the eventfd-id of every eventfd that another process has open, as far as we may look."""
-    own = str(os.getpid())
-    for pid in os.listdir("/proc"):
-        if not pid.isdecimal() or pid == own:
-            continue
-        with contextlib.suppress(OSError):
-            for task in os.listdir(f"/proc/{pid}/task"):
-                # A thread may have a descriptor table of its own; it costs a second listing to know.
-                yield from _eventfds_of(task)
-
-
-def _eventfds_of(task: str) -> Iterator[int]:
-    with contextlib.suppress(OSError):
-        for fd in os.listdir(f"/proc/{task}/fd"):
-            with contextlib.suppress(OSError):
-                if os.readlink(f"/proc/{task}/fd/{fd}") == EVENTFD_LINK:
-                    eventfd_id = read_eventfd_id(task, int(fd))
-                    if eventfd_id is not None:
-                        yield eventfd_id

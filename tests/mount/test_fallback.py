@@ -1,6 +1,7 @@
 """Without io_uring: what still holds, and what is coarser, as the mount itself says."""
 
 import os
+import re
 import select
 import subprocess
 import sys
@@ -82,6 +83,17 @@ def test_says_so(aio: Mounted) -> None:
     assert f"signaller_limits {limits}\n" in aio.debug("source")
 
 
+@pytest.mark.parametrize(
+    ("way", "told"), [("io_uring", "with their eventfds"), ("aio", "late: .* by up to 20 s")]
+)
+def test_doctor_says_so(native: None, way: str, told: str) -> None:  # noqa: ARG001
+    """What this machine allows is told without a mount."""
+    command = [sys.executable, "-m", "pressurefs", "doctor"]
+    environment = {**os.environ, "PRESSUREFS_SIGNALLER": way}
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert re.search(rf"^registrations end +{told}$", said, re.MULTILINE)
+
+
 def test_ends_late(aio: Mounted, puppet: Puppet) -> None:
     """A registration ends after two looks that found no holder; one with a holder elsewhere does not."""
     puppet.do("closed, kept = os.eventfd(0), os.eventfd(0, os.EFD_NONBLOCK)")
@@ -96,6 +108,37 @@ def test_ends_late(aio: Mounted, puppet: Puppet) -> None:
 
 def test_forbidden_io_uring(fuse: None, place: Path) -> None:  # noqa: ARG001
     """Where the kernel refuses io_uring, the daemon falls back by itself."""
-    forbidding = Path(__file__).parents[1] / "forbidding.py"
-    with mounted(place, through=[sys.executable, str(forbidding)]) as mount:
+    with mounted(place, through=forbidding("io_uring_setup=EPERM")) as mount:
         assert "signaller aio\n" in mount.debug("source")
+
+
+@pytest.mark.parametrize("number", ["ENOSYS", "EPERM"])
+def test_forbidden_kcmp(fuse: None, place: Path, puppet: Puppet, number: str) -> None:  # noqa: ARG001
+    """Without kcmp, too, nothing is looked for: a registration lasts until the unmount, which it hears."""
+    with mounted(place, through=forbidding("io_uring_setup=EPERM", f"kcmp={number}")) as mount:
+        mount.await_said("no io_uring and no kcmp here: a registration lasts until the unmount")
+        puppet.do(f"event = os.eventfd(0, os.EFD_NONBLOCK); write({mount.vmpressure!r}, f'{{event}} low')")
+        mount.inject("low")
+        assert puppet.do("drain(event)") == 1
+        mount.descriptors_at_start += 1
+    assert puppet.do("drain(event)") == 1
+
+
+def test_out_of_descriptors(fuse: None, place: Path, puppet: Puppet) -> None:  # noqa: ARG001
+    """Looks need descriptors of their own: when the rest is used up, what is dead still comes free."""
+    through = ["prlimit", "--nofile=48:48", "env", "PRESSUREFS_SIGNALLER=aio"]
+    with mounted(place, through=through) as mount:
+        puppet.do("events, done = [os.eventfd(0) for _ in range(48)], []")
+        code = f"done.append(write({mount.vmpressure!r}, f'{{events[len(done)]}} low'))"
+        with pytest.raises(OSError, match="Too many open files in system"):
+            puppet.do(f"while True: {code}")
+        assert puppet.do("len(done)") > 8
+        puppet.do("for event in events[:len(done)]: os.close(event)")
+        mount.await_registrations(0)
+        puppet.do(code)
+        puppet.do("os.close(events[len(done) - 1])")
+
+
+def forbidding(*answers: str) -> list[str]:
+    """Return a command that runs another without some system calls."""
+    return [sys.executable, str(Path(__file__).parents[1] / "forbidding.py"), *answers, "--"]

@@ -12,12 +12,13 @@ Rooms, the lowest first; imports point downwards only:
     registry, engine              who listens, and who must hear a verdict
     poller                        an open file that is polled in an eventfd's place
     caller                        what /proc says of the process that writes
+    cgroups                       the tree that the mount stands for
     signaller, native.c           takes an eventfd, signals it, notices its last close
     exchange                      all of the above behind the one lock
+    removals                      notices that a cgroup is gone, and tells
     registrar, refusals           the checks that a registration passes; the log of those that fail
     trace, sources, recorder      where samples come from, and the format they are recorded in
-    cgroups                       the tree that the mount stands for
-    tree, debug, control          what the mount contains
+    tree, mirror, debug, control  what the mount contains
     connection, filesystem        what FUSE asks of the tree, and what we say to the kernel unasked
     binding                       the Python packages that reach libfuse
     exits, log                    exit codes; lines that nobody waits for

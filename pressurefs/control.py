@@ -1,40 +1,79 @@
-"""The top directory: ``vmpressure``, ``vmpressure_sensitivity`` and, if wanted, the debug directory."""
+"""The control files of a directory, and the top directory with what only that has."""
 
 import errno
+from collections.abc import Iterator
 
-from pressurefs.cgroups import CgroupRoot
+from pressurefs.cgroups import Cgroup, CgroupRoot
 from pressurefs.debug import SourceReport, build_debug_directory
 from pressurefs.engine import MACHINE
 from pressurefs.exchange import Exchange
 from pressurefs.levels import Level
+from pressurefs.mirror import Mirror, list_children
 from pressurefs.protocol import Mode, Refusal, parse_number
 from pressurefs.registrar import ControlFile, Registrar
-from pressurefs.tree import Access, Directory, File, Node
+from pressurefs.tree import Access, Directory, Entry, File, Node
 from pressurefs.tunables import Tunables
 
 ROOT_INODE = 1
-_VMPRESSURE_INODE = 2
-_SENSITIVITY_INODE = 3
-_DEBUG_INODE = 16  # and the numbers after it
+
+# Directories have the numbers of the cgroups.  Files have a mark in the three high bits, which a cgroup's
+# number reaches after 2^29 generations of them: 1 is the control file of the directory whose number is in the
+# rest, 4 is what only the top directory has.
+_MARK_SHIFT = 61
+_SENSITIVITY_INODE = 4 << _MARK_SHIFT
+_DEBUG_INODE = _SENSITIVITY_INODE + 1  # and the numbers after it
+
+_CONTROL_FILES = ("vmpressure",)
+
+# The levels that one may ask for, never the present one: applications act on events.
+_LEVELS = " ".join(level.word for level in Level).encode() + b"\n"
+
+
+class ControlFiles:
+    """Makes the control files of a directory."""
+
+    def __init__(self, registrar: Registrar) -> None:
+        self._registrar = registrar
+
+    def make(self, cgroup: Cgroup | None) -> dict[str, File]:
+        """Return the control files of a cgroup by name; of the machine if None."""
+        number = ROOT_INODE if cgroup is None else cgroup.inode
+        vmpressure = number | 1 << _MARK_SHIFT
+        # A registration at the top that names no mode hears the machine and no cgroup's limit: the RFC.
+        unnamed = Mode.LOCAL if cgroup is None else Mode.DEFAULT
+
+        def require_alive() -> None:
+            if cgroup is not None:
+                self._registrar.require_alive(cgroup)
+
+        def read_levels() -> bytes:
+            require_alive()
+            return _LEVELS
+
+        control = ControlFile(cgroup, unnamed, vmpressure)
+
+        def register(access: Access, written: bytes) -> None:
+            self._registrar.register(control, access.opening, access.caller, written)
+
+        return {"vmpressure": File(vmpressure, 0o666, read_levels, register, self._registrar.close)}
 
 
 class TopDirectory(Directory):
-    """The mount's root.  ``device`` is "major:minor" of the mount, None until it is known."""
+    """The mount's root: the machine, and below it the cgroups."""
 
     def __init__(
         self,
         exchange: Exchange,
-        registrar: Registrar,
+        control_files: ControlFiles,
         cgroups: CgroupRoot | None,
         source_report: SourceReport | None,
     ) -> None:
         """Build the tree; with ``source_report`` it has the debug directory."""
-        self.device: str | None = None
         self._exchange = exchange
-        self._registrar = registrar
-        self._vmpressure = File(_VMPRESSURE_INODE, 0o666, _levels, self._register, registrar.close)
+        self._cgroups = cgroups
+        self._mirror = None if cgroups is None else Mirror(cgroups, _CONTROL_FILES, control_files.make)
         children: dict[str, Node] = {
-            "vmpressure": self._vmpressure,
+            **control_files.make(None),
             "vmpressure_sensitivity": File(
                 _SENSITIVITY_INODE, 0o644, read=self._sensitivity, write=self._set_sensitivity
             ),
@@ -45,10 +84,21 @@ class TopDirectory(Directory):
             )
         super().__init__(ROOT_INODE, 0o755, children)
 
-    def _register(self, access: Access, written: bytes) -> None:
-        # A registration at the top that names no mode hears the machine and no cgroup's limit: the RFC.
-        control = ControlFile(MACHINE, Mode.LOCAL, self.device, self._vmpressure.inode)
-        self._registrar.register(control, access.opening, access.caller, written)
+    def find(self, path: str) -> Node:
+        """Return one of our own nodes, or a cgroup's."""
+        first, _, rest = path[1:].partition("/")
+        child = self.children.get(first)
+        if child is not None and not rest:
+            return child
+        if child is not None or not first or self._mirror is None:
+            return super().find(path)
+        return self._mirror.find(path)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield our own files and the cgroups."""
+        yield from super().entries()
+        if self._cgroups is not None:
+            yield from list_children(self._cgroups, MACHINE, self.children)
 
     def _sensitivity(self) -> bytes:
         return b"%d\n" % self._exchange.tuned()[0]
@@ -58,8 +108,3 @@ class TopDirectory(Directory):
             self._exchange.tune(Tunables.set_sensitivity, parse_number(written))
         except ValueError as error:
             raise Refusal(errno.EINVAL, str(error)) from None
-
-
-def _levels() -> bytes:
-    """Return the levels that one may ask for, never the present one: applications act on events."""
-    return " ".join(level.word for level in Level).encode() + b"\n"

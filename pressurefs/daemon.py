@@ -1,9 +1,9 @@
 """The daemon: wires the rooms together, starts and stops what runs, and says when it is ready.
 
-Three threads.  The FUSE loop answers file operations.  The pump asks the source for samples and hands
-them to the exchange.  The main thread waits on one queue, where the others and the signal handlers
-put what happened, and once a second it ends the registrations that are dead.  The one lock is the
-exchange's.
+Four threads.  The FUSE loop answers file operations.  The pump asks the source for samples and hands
+them to the exchange.  One waits for cgroups to be removed.  The main thread waits on one queue, where the
+others and the signal handlers put what happened, and once a second it ends the registrations that are
+dead.  The one lock is the exchange's.
 """
 
 import contextlib
@@ -25,11 +25,12 @@ from pressurefs import exits, mounts, staying
 from pressurefs.binding import Loop
 from pressurefs.binding.choice import BindingUnavailable, open_binding
 from pressurefs.cgroups import CgroupRoot
-from pressurefs.control import TopDirectory
+from pressurefs.control import ControlFiles, TopDirectory
 from pressurefs.exchange import Exchange
 from pressurefs.exits import Exit
 from pressurefs.levels import Thresholds
 from pressurefs.registrar import Registrar
+from pressurefs.removals import Removals
 from pressurefs.signaller import Signaller
 from pressurefs.signaller.choice import open_signaller
 from pressurefs.sources import Source, SourceUnavailable
@@ -80,12 +81,14 @@ class Daemon:
         _raise_descriptor_limit()
         sys.setswitchinterval(SWITCH_SECONDS)
         self._binding = _open_binding()
+        cgroups = _open_cgroups(settings.cgroup)
         self._source = _open_source(settings)
         self._signaller = _open_signaller()
         self._exchange = Exchange(settings.profile, self._signaller)
-        registrar = Registrar(self._exchange, self._signaller)
+        self._removals = None if cgroups is None else _open_removals(cgroups, self._exchange)
+        self._registrar = Registrar(self._exchange, self._signaller, self._removals)
         source_report = self._report_source if settings.debug else None
-        self._top = TopDirectory(self._exchange, registrar, _open_cgroups(settings.cgroup), source_report)
+        self._top = TopDirectory(self._exchange, ControlFiles(self._registrar), cgroups, source_report)
         self._started = datetime.now().astimezone()
         self._happened: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._stopping = threading.Event()
@@ -107,6 +110,8 @@ class Daemon:
                 staying.lock_memory()
                 staying.avoid_oom_killer()
                 self._start("pump", self._pump)
+                if self._removals is not None:
+                    self._start("removals", self._removals.run)
                 _say_ready(self._settings.ready_fd)
                 self._await_end()
             elif first is _Event.ASKED_TO_STOP:
@@ -143,14 +148,14 @@ class Daemon:
             self._binding.serve(self._top, self._note_answers, self._mountpoint, self._settings.options)
         except RuntimeError as error:
             # libfuse has told on stderr what it did not like.
-            if self._top.device is None:
+            if self._registrar.device is None:
                 raise Exit(exits.FUSE_UNAVAILABLE, "mount", "libfuse could not mount") from None
             raise Exit(exits.UNEXPECTED, "fuse", f"libfuse's loop ended with {error}") from None
 
     def _note_answers(self) -> None:
         """Learn our device number before the first write can come; the FUSE loop calls this."""
         mounted = mounts.topmost(mounts.read_mountinfo(), self._mountpoint)
-        self._top.device = None if mounted is None else mounted.device
+        self._registrar.device = None if mounted is None else mounted.device
         self._happened.put(_Event.ANSWERS)
 
     def _pump(self) -> None:
@@ -172,6 +177,8 @@ class Daemon:
             began = time.thread_time()
             try:
                 self._exchange.sweep()
+                if self._removals is not None:
+                    self._removals.prune(self._exchange.listened(), time.monotonic())
             except OSError as error:
                 _log.warning("sweep: %s", error.strerror)
             rested = (time.thread_time() - began) / SWEEP_CORE_SHARE
@@ -193,7 +200,7 @@ class Daemon:
         for how in ({}, {"force": True}, {"detach": True}):
             for mountpoint in self._mountpoints():
                 topmost = mounts.topmost(mounts.read_mountinfo(), mountpoint)
-                if topmost is None or topmost.device != self._top.device:
+                if topmost is None or topmost.device != self._registrar.device:
                     continue  # not ours to take away
                 with contextlib.suppress(OSError):
                     unmount(mountpoint, **how)
@@ -205,7 +212,7 @@ class Daemon:
     def _mountpoints(self) -> list[str]:
         """Return where we are mounted and can be unmounted, wherever a parent directory was moved to."""
         rows = mounts.read_mountinfo()
-        return [row.mountpoint for row in rows if row.device == self._top.device]
+        return [row.mountpoint for row in rows if row.device == self._registrar.device]
 
     def _report_source(self) -> str:
         source = self._source
@@ -262,9 +269,16 @@ def _open_source(settings: Settings) -> Source:
 
 def _open_cgroups(path: str | None) -> CgroupRoot | None:
     try:
-        return CgroupRoot.find() if path is None else CgroupRoot(path)
+        return CgroupRoot.mounted() if path is None else CgroupRoot(path)
     except OSError as error:
         raise Exit(exits.SOURCE_UNAVAILABLE, f"--cgroup {path}", error.strerror) from None
+
+
+def _open_removals(cgroups: CgroupRoot, exchange: Exchange) -> Removals:
+    try:
+        return Removals(cgroups, exchange)
+    except OSError as error:
+        raise Exit(exits.UNEXPECTED, "inotify", error.strerror) from None
 
 
 def _open_signaller() -> Signaller:

@@ -110,10 +110,13 @@ def _require_cgroup(cgroups: CgroupRoot | None, cgroup: str) -> None:
     """Refuse the name of a cgroup that is not there: a test would wait for an event that nobody hears."""
     if cgroup == MACHINE:
         return
+    # Listeners are found by name, so a cgroup has just one: the kernel would take "/a//b/." for "/a/b".
+    has_other_names = {"", ".", ".."}.intersection(cgroup.split("/")[1:])
     try:
-        if cgroups is None:
+        if cgroups is None or has_other_names:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        cgroups.require(cgroup)
+        if cgroups.inode_of(cgroup) is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     except OSError as error:
         raise Refusal(error.errno or errno.EIO, "inject names no cgroup") from None
 

@@ -36,6 +36,10 @@ class Engine:
         del self._windows[sample.cgroup]
         return self.judge(verdict)
 
+    def forget(self, cgroup: str) -> None:
+        """Drop what was accumulated of a cgroup that was removed."""
+        self._windows.pop(cgroup, None)
+
     def judge(self, verdict: Verdict) -> list[Registration]:
         """Record a verdict and return who must be signalled.
 

@@ -6,10 +6,10 @@ debug directory), the source's thread (samples) and the main thread (the end).
 """
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Any, NamedTuple
 
-from pressurefs.engine import Engine
+from pressurefs.engine import MACHINE, Engine
 from pressurefs.levels import Thresholds
 from pressurefs.poller import Poller
 from pressurefs.protocol import Injection
@@ -79,6 +79,25 @@ class Exchange:
         with self._lock:
             self._drop([token])
 
+    def listened(self) -> frozenset[str]:
+        """Return the cgroups that have registrations."""
+        with self._lock:
+            return self._registry.cgroups()
+
+    def births(self, cgroup: str) -> set[int]:
+        """Return the inode numbers of the cgroups that were registered with under a name."""
+        with self._lock:
+            return self._registry.births(cgroup)
+
+    def end_removed(self, cgroup: str, births: Container[int]) -> None:
+        """Signal once, and end, the registrations with the cgroups that had this name and these numbers."""
+        with self._lock:
+            removed = self._registry.born(cgroup, births)
+            if removed:
+                self._engine.forget(cgroup)
+                self._signal(removed)
+                self._drop(one.token for one in removed)
+
     def end_all(self) -> None:
         """Signal every registration once, and end them: what the kernel does when a cgroup goes."""
         with self._lock:
@@ -119,7 +138,11 @@ class Exchange:
             self._signaller.signal(rings)
 
     def _drop(self, tokens: Iterable[int]) -> None:
-        for registration in self._registry.remove(tokens):
+        ended = self._registry.remove(tokens)
+        for cgroup in {one.cgroup for one in ended} - {MACHINE}:
+            if not self._registry.births(cgroup):
+                self._engine.forget(cgroup)
+        for registration in ended:
             if isinstance(registration.handle, Poller):
                 registration.handle.end()
             else:

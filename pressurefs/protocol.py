@@ -194,10 +194,15 @@ def parse_injection(written: bytes) -> Injection:
     return Injection(path, None, *pages, tried)
 
 
-def parse_word(written: bytes) -> bytes:
-    """Return what was said: up to the first NUL, without blanks around it; E2BIG where too long."""
+def require_length(written: bytes) -> None:
+    """Refuse with E2BIG what is longer than a line may be."""
     if len(written) > LINE_BYTES_MAX:
         raise Refusal(errno.E2BIG, f"more than {LINE_BYTES_MAX} bytes in one write")
+
+
+def parse_word(written: bytes) -> bytes:
+    """Return what was said: up to the first NUL, without blanks around it; E2BIG where too long."""
+    require_length(written)
     return written.partition(b"\0")[0].strip(_BLANKS)
 
 

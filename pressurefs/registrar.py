@@ -15,10 +15,22 @@ import time
 from typing import NamedTuple
 
 from pressurefs.caller import Caller, Inode, read_groups, read_inode, require_eventfd, require_open
+from pressurefs.cgroups import Cgroup
+from pressurefs.engine import MACHINE
 from pressurefs.exchange import Exchange
 from pressurefs.poller import Opening, Poller
-from pressurefs.protocol import Mode, Refusal, Request, Wish, parse_request, parse_wish
+from pressurefs.protocol import (
+    Mode,
+    Refusal,
+    Request,
+    Wish,
+    parse_request,
+    parse_wish,
+    refusal_of,
+    require_length,
+)
 from pressurefs.registry import Registration
+from pressurefs.removals import Removals
 from pressurefs.signaller import Signaller
 
 # A thousand eventfds is more than any program has a use for; each costs us a descriptor, two mappings
@@ -32,18 +44,23 @@ _SWEEP_SLACK = 64
 
 
 class ControlFile(NamedTuple):
-    """The file that is written to, as the checks need it.  ``device`` is "major:minor"."""
+    """The file that is written to, as the checks need it.  ``cgroup`` is None for the machine."""
 
-    cgroup: str
-    default_mode: Mode
-    device: str | None
+    cgroup: Cgroup | None
+    unnamed_mode: Mode
     inode: int
 
 
 class Registrar:
-    """The door of the registry.  Lives as long as the mount; used by the FUSE thread alone."""
+    """The door of the registry.  Lives as long as the mount; used by the FUSE thread alone.
 
-    def __init__(self, exchange: Exchange, signaller: Signaller) -> None:
+    ``device`` is "major:minor" of the mount, once known: what a control_fd must be of.
+    """
+
+    def __init__(self, exchange: Exchange, signaller: Signaller, removals: Removals | None) -> None:
+        """Register with ``exchange``; without ``removals`` there are no cgroups."""
+        self.device: str | None = None
+        self._removals = removals
         self._exchange = exchange
         self._signaller = signaller
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -56,6 +73,9 @@ class Registrar:
 
     def register(self, control: ControlFile, opening: Opening, caller: Caller, written: bytes) -> None:
         """Register what one write(2) asks for, or raise the Refusal that it is answered with."""
+        require_length(written)
+        if control.cgroup is not None:
+            self.require_alive(control.cgroup)
         request = parse_request(written)
         if opening.uid not in (0, caller.uid):
             raise Refusal(errno.EPERM, "the file was opened by another user than the writer")
@@ -69,9 +89,10 @@ class Registrar:
     ) -> None:
         try:
             if request.control_fd is not None:
-                _require_control_file(control, caller, request.control_fd)
+                self._require_control_file(control, caller, request.control_fd)
             wish = parse_wish(request.wish)
             self._require_quota(caller.uid)
+            self._follow(control)
         except Refusal:
             # What is wrong with event_fd comes before all that; a good line learns of it when it is kept.
             require_eventfd(caller, event_fd)
@@ -83,17 +104,31 @@ class Registrar:
         if opening.poller is not None:
             raise Refusal(errno.EBUSY, "the open file is polled already")
         self._require_quota(caller.uid)
+        self._follow(control)
         opening.poller, opening.token = Poller(opening.wake), next(self._tokens)
         self._admit(control, caller, wish, opening.token, opening.poller)
 
     def _admit(self, control: ControlFile, caller: Caller, wish: Wish, token: int, handle: object) -> None:
-        heard = control.cgroup, wish.level, wish.mode or control.default_mode
-        self._exchange.add(Registration(token, *heard, caller.uid, caller.pid, handle))
+        mode = wish.mode or control.unnamed_mode
+        who = caller.uid, caller.pid, handle
+        if control.cgroup is None or self._removals is None:
+            self._exchange.add(Registration(token, MACHINE, wish.level, mode, *who))
+        else:
+            path, birth = control.cgroup.path, control.cgroup.inode
+            self._exchange.add(Registration(token, path, wish.level, mode, *who, birth))
+            # It ends at once if it was too late.  If that cannot be seen, the watch will tell.
+            with contextlib.suppress(OSError):
+                self._removals.end_if_gone(path)
         self._admitted_since_sweep += 1
         if self._admitted_since_sweep >= self._sweep_at:
             # What was admitted is no less admitted where the dead cannot be told just now.
             with contextlib.suppress(OSError):
                 self.sweep()
+
+    def require_alive(self, cgroup: Cgroup) -> None:
+        """Refuse with ENODEV what was removed."""
+        if self._removals is not None:
+            self._removals.require(cgroup)
 
     def close(self, opening: Opening) -> None:
         """End what belongs to an open file, after its last close."""
@@ -117,6 +152,25 @@ class Registrar:
         self._signaller.give_up_spares()
         return self._signaller.keep(caller, event_fd, token)
 
+    def _follow(self, control: ControlFile) -> None:
+        """See to it that the end of the cgroup will be noticed, before anybody relies on that."""
+        if control.cgroup is not None and self._removals is not None:
+            self._removals.follow(control.cgroup)
+            try:
+                # Those of a removed cgroup of that name end before there is another.
+                self._removals.end_if_gone(control.cgroup.path)
+            except OSError as error:
+                raise refusal_of(error) from None
+
+    def _require_control_file(self, control: ControlFile, caller: Caller, fd: int) -> None:
+        """Refuse a control_fd that the writer may not read, EACCES, or that is another file, EINVAL."""
+        require_open(caller, fd)
+        inode = read_inode(caller, fd)
+        if not _may_read(inode, caller):
+            raise Refusal(errno.EACCES, "the writer may not read the control file")
+        if inode.number != control.inode or inode.device != self.device:
+            raise Refusal(errno.EINVAL, "control_fd is not this directory's control file")
+
     def _require_quota(self, uid: int) -> None:
         if uid == 0 or self._exchange.held_by(uid) < self._per_user:
             return
@@ -127,16 +181,6 @@ class Registrar:
             self._may_sweep_at = began + 10 * (time.monotonic() - began)
         if self._exchange.held_by(uid) >= self._per_user:
             raise Refusal(errno.EDQUOT, "the user holds too many registrations")
-
-
-def _require_control_file(control: ControlFile, caller: Caller, fd: int) -> None:
-    """Refuse a control_fd that the writer may not read, EACCES, or that is another file, EINVAL."""
-    require_open(caller, fd)
-    inode = read_inode(caller, fd)
-    if not _may_read(inode, caller):
-        raise Refusal(errno.EACCES, "the writer may not read the control file")
-    if inode.number != control.inode or inode.device != control.device:
-        raise Refusal(errno.EINVAL, "control_fd is not this directory's control file")
 
 
 def _may_read(inode: Inode, caller: Caller) -> bool:

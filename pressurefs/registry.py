@@ -5,7 +5,7 @@ carried.  Not locked: the daemon's lock guards it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from pressurefs.levels import Level
@@ -16,8 +16,9 @@ class Registration(NamedTuple):
     """One eventfd at one level of one cgroup.  Frozen; it lives as long as its eventfd.
 
     ``token`` is ours alone and never used twice: the writer's pid and descriptor number may mean
-    another eventfd a moment later.  ``uid`` and ``pid`` are those of the writer, for the quota and
-    for people.
+    another eventfd a moment later.  ``birth`` does the same for the cgroup's name: its inode number, 0 for
+    the machine.
+    ``uid`` and ``pid`` are those of the writer, for the quota and for people.
     """
 
     token: int
@@ -27,6 +28,7 @@ class Registration(NamedTuple):
     uid: int
     pid: int
     handle: Any
+    birth: int = 0
 
 
 class Registry:
@@ -69,6 +71,18 @@ class Registry:
         """Return the tokens of all live registrations."""
         return set(self._by_token)
 
+    def cgroups(self) -> frozenset[str]:
+        """Return the cgroups that have registrations."""
+        return frozenset(cgroup for cgroup, _, _ in self._by_wish)
+
+    def births(self, cgroup: str) -> set[int]:
+        """Return the inode numbers of the cgroups that were registered with under a name; mostly one."""
+        return {one.birth for one in self._all_at(cgroup)}
+
+    def born(self, cgroup: str, births: Container[int]) -> list[Registration]:
+        """Return the registrations with the cgroups that had this name and these numbers."""
+        return [one for one in self._all_at(cgroup) if one.birth in births]
+
     def held_by(self, uid: int) -> int:
         """Return how many live registrations a user made."""
         return self._by_uid[uid]
@@ -76,6 +90,11 @@ class Registry:
     def at(self, cgroup: str, level: Level, mode: Mode) -> Iterable[Registration]:
         """Return the registrations of exactly this cgroup, level and mode."""
         return self._by_wish.get((cgroup, level, mode), {}).values()
+
+    def _all_at(self, cgroup: str) -> Iterator[Registration]:
+        for level in Level:
+            for mode in Mode:
+                yield from self.at(cgroup, level, mode)
 
     def _bucket(self, registration: Registration) -> dict[int, Registration]:
         key = registration.cgroup, registration.level, registration.mode

@@ -46,16 +46,17 @@ class Node:
         self.uid = os.geteuid()
         self.gid = os.getegid()
         self.links = 1
+        self.is_changed = False
         self.shown: Any = None
 
     def change_mode(self, permissions: int) -> None:
         """Set the permission bits."""
-        self.shown = None
+        self.is_changed, self.shown = True, None
         self.mode = stat.S_IFMT(self.mode) | stat.S_IMODE(permissions)
 
     def change_owner(self, uid: int, gid: int) -> None:
         """Set owner and group; -1 leaves one as it is."""
-        self.shown = None
+        self.is_changed, self.shown = True, None
         self.uid = self.uid if uid == -1 else uid
         self.gid = self.gid if gid == -1 else gid
 

@@ -28,7 +28,8 @@ def test_listing(mount: Mounted) -> None:
         entry.name: (stat.S_IMODE(entry.stat().st_mode), entry.inode()) for entry in os.scandir(mount.path)
     }
     modes = {name: mode for name, (mode, _) in listed.items()}
-    assert modes == {"vmpressure": 0o666, "vmpressure_sensitivity": 0o644, "vmpressure.debug": 0o700}
+    ours = {"vmpressure": 0o666, "vmpressure_sensitivity": 0o644, "vmpressure.debug": 0o700}
+    assert modes == {**ours, "a": 0o755}
     for name, (_, inode) in listed.items():
         assert os.stat(mount.path / name).st_ino == inode
     assert len({inode for _, inode in listed.values()}) == len(listed)

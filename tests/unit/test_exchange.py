@@ -1,0 +1,39 @@
+"""The exchange: what was scanned for registrations that have ended is not counted."""
+
+from collections.abc import Iterable
+
+from pressurefs.exchange import Exchange
+from pressurefs.levels import RFC
+from pressurefs.window import Sample
+from tests.unit.listeners import listener
+
+
+class Graveyard:
+    """A signaller that says of some tokens that their eventfd is gone; a handle is a token here."""
+
+    def __init__(self, *dead: int) -> None:
+        self.dead = set(dead)
+        self.signalled: list[int] = []
+
+    def gone(self, tokens: set[int]) -> set[int]:
+        """Return the dead."""
+        return tokens & self.dead
+
+    def signal(self, handles: Iterable[int]) -> None:
+        """Note."""
+        self.signalled += handles
+
+    def drop(self, handle: int) -> None:
+        """Let go."""
+
+
+def test_window_ends_with_the_last_listener() -> None:
+    """What was scanned in a cgroup is forgotten with its last listener, and is not the next one's."""
+    graveyard = Graveyard()
+    exchange = Exchange(RFC, graveyard)  # type: ignore[arg-type]
+    exchange.add(listener(1, "/a"))
+    exchange.feed([Sample(0.0, "/a", 511, 511, None)])
+    exchange.end(1)
+    exchange.add(listener(2, "/a"))
+    exchange.feed([Sample(0.0, "/a", 511, 511, None)])
+    assert not graveyard.signalled

@@ -1,7 +1,8 @@
 """The control files of a directory, and the top directory with what only that has."""
 
 import errno
-from collections.abc import Iterator
+import select
+from collections.abc import Callable, Iterator
 
 from pressurefs.cgroups import Cgroup, CgroupRoot
 from pressurefs.debug import SourceReport, build_debug_directory
@@ -9,24 +10,29 @@ from pressurefs.engine import MACHINE
 from pressurefs.exchange import Exchange
 from pressurefs.levels import Level
 from pressurefs.mirror import Mirror, list_children
-from pressurefs.protocol import Mode, Refusal, parse_number
+from pressurefs.protocol import EVENT_CONTROL, VMPRESSURE, Grammar, Mode, Refusal, parse_number
 from pressurefs.registrar import ControlFile, Registrar
-from pressurefs.tree import Access, Directory, Entry, File, Node
+from pressurefs.tree import ALWAYS_READY, Access, Directory, Entry, File, Node
 from pressurefs.tunables import Tunables
 
 ROOT_INODE = 1
 
 # Directories have the numbers of the cgroups.  Files have a mark in the three high bits, which a cgroup's
-# number reaches after 2^29 generations of them: 1 is the control file of the directory whose number is in the
-# rest, 4 is what only the top directory has.
+# number reaches after 2^29 generations of them: 1 to 3 are the control files of the directory whose number
+# is in the rest, 4 is what only the top directory has.
 _MARK_SHIFT = 61
 _SENSITIVITY_INODE = 4 << _MARK_SHIFT
 _DEBUG_INODE = _SENSITIVITY_INODE + 1  # and the numbers after it
 
-_CONTROL_FILES = ("vmpressure",)
+_CONTROL_FILES = ("vmpressure", "cgroup.event_control", "memory.pressure_level")
+
+# A file of kernfs that can tell of events begins with one that nobody has collected.
+_READY_AS_KERNFS = ALWAYS_READY | select.POLLPRI | select.POLLERR
 
 # The levels that one may ask for, never the present one: applications act on events.
 _LEVELS = " ".join(level.word for level in Level).encode() + b"\n"
+
+_Write = Callable[[Access, bytes], None]
 
 
 class ControlFiles:
@@ -38,7 +44,9 @@ class ControlFiles:
     def make(self, cgroup: Cgroup | None) -> dict[str, File]:
         """Return the control files of a cgroup by name; of the machine if None."""
         number = ROOT_INODE if cgroup is None else cgroup.inode
-        vmpressure = number | 1 << _MARK_SHIFT
+        vmpressure, event_control, pressure_level = (
+            number | mark << _MARK_SHIFT for mark in range(1, len(_CONTROL_FILES) + 1)
+        )
         # A registration at the top that names no mode hears the machine and no cgroup's limit: the RFC.
         unnamed = Mode.LOCAL if cgroup is None else Mode.DEFAULT
 
@@ -50,12 +58,24 @@ class ControlFiles:
             require_alive()
             return _LEVELS
 
-        control = ControlFile(cgroup, unnamed, vmpressure)
+        def refuse_read() -> bytes:
+            require_alive()
+            raise Refusal(errno.EINVAL, "this file has nothing to read")
 
-        def register(access: Access, written: bytes) -> None:
-            self._registrar.register(control, access.opening, access.caller, written)
+        def registering(grammar: Grammar, mode: Mode, *accepted: int) -> _Write:
+            control = ControlFile(cgroup, grammar, mode, accepted)
+            register = self._registrar.register
+            return lambda access, written: register(control, access.opening, access.caller, written)
 
-        return {"vmpressure": File(vmpressure, 0o666, read_levels, register, self._registrar.close)}
+        close = self._registrar.close
+        to_vmpressure = registering(VMPRESSURE, unnamed, vmpressure, pressure_level)
+        to_event_control = registering(EVENT_CONTROL, Mode.DEFAULT, pressure_level)
+        files = (
+            File(vmpressure, 0o666, read_levels, to_vmpressure, close),
+            File(event_control, 0o222, refuse_read, to_event_control, ready=_READY_AS_KERNFS),
+            File(pressure_level, 0o444, refuse_read, ready=_READY_AS_KERNFS),
+        )
+        return dict(zip(_CONTROL_FILES, files, strict=True))
 
 
 class TopDirectory(Directory):

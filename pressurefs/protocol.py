@@ -11,6 +11,7 @@ import functools
 import os
 import re
 import struct
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import NamedTuple
 
@@ -87,6 +88,10 @@ _LINE = re.compile(rb"([0-9]+) (?:([0-9]+)(?: (.*))?|([^0-9].*))", re.DOTALL)
 
 _POLL = b"poll "
 
+# cgroup v1's file takes both descriptors and nothing else.  Its kernel reads a second number that has no
+# digits as 0, so that two blanks after the first name descriptor 0.
+_EVENT_CONTROL_LINE = re.compile(rb"([0-9]+) ([0-9]*)(?: (.*))?", re.DOTALL)
+
 #   struct vmpressure_notify, little-endian:  u32 magic  u32 level  s32 event_fd  s32 control_fd
 #
 # The magic's low byte is the version, so that the three bytes after it, "PMV", tell a struct from a line.
@@ -102,6 +107,11 @@ _LEVELS = {
     b"low": Level.LOW,
     b"medium": Level.MEDIUM,
     b"oom": Level.OOM,
+    b"critical": Level.OOM,
+}
+_EVENT_CONTROL_LEVELS = {
+    b"low": Level.LOW,
+    b"medium": Level.MEDIUM,
     b"critical": Level.OOM,
 }
 _MODES = {mode.value.encode(): mode for mode in Mode}
@@ -140,23 +150,54 @@ def _parse_notify(written: bytes) -> Request:
     return Request(event_fd, None if control_fd == _NO_CONTROL_FD else control_fd, level)
 
 
+@functools.lru_cache(_LINES_REMEMBERED)
+def parse_event_control_request(written: bytes) -> Request:
+    """Read the descriptors of a line of cgroup.event_control; refuse with E2BIG or EINVAL."""
+    match = _EVENT_CONTROL_LINE.fullmatch(parse_word(written))
+    if match is None:
+        raise Refusal(errno.EINVAL, "the line is not '<event_fd> <control_fd> <level>[,<mode>]'")
+    event_fd, control_fd, wish = match.groups()
+    return Request(_descriptor_number(event_fd), _descriptor_number(control_fd or b"0"), wish or b"")
+
+
+def parse_event_control_wish(wish: bytes | int) -> Wish:
+    """Read level and mode in cgroup v1's words; refuse with EINVAL."""
+    return _parse_wish(wish, _EVENT_CONTROL_LEVELS)
+
+
 def parse_wish(wish: bytes | int) -> Wish:
     """Read level and mode; refuse with EINVAL."""
+    return _parse_wish(wish, _LEVELS)
+
+
+def _parse_wish(wish: bytes | int, levels: Mapping[bytes, Level]) -> Wish:
     if isinstance(wish, int):
         if wish not in tuple(Level):
             raise Refusal(errno.EINVAL, "the level is not VM_PRESSURE_LOW, _MEDIUM or _OOM")
         return Wish(Level(wish), None)
     level_word, comma, rest = wish.partition(b",")
     mode_word = rest.partition(b",")[0]
-    level = _LEVELS.get(level_word)
+    level = levels.get(level_word)
     if level is None:
-        raise Refusal(errno.EINVAL, "the level is not low, medium or oom")
+        words = ", ".join(word.decode() for word in levels)
+        raise Refusal(errno.EINVAL, f"the level is not one of {words}")
     if not comma:
         return Wish(level, None)
     mode = _MODES.get(mode_word)
     if mode is None:
         raise Refusal(errno.EINVAL, "the mode is not default, hierarchy or local")
     return Wish(level, mode)
+
+
+class Grammar(NamedTuple):
+    """The two steps in which one of the control files is read."""
+
+    parse_request: Callable[[bytes], Request]
+    parse_wish: Callable[[bytes | int], Wish]
+
+
+VMPRESSURE = Grammar(parse_request, parse_wish)
+EVENT_CONTROL = Grammar(parse_event_control_request, parse_event_control_wish)
 
 
 class Injection(NamedTuple):

@@ -19,16 +19,7 @@ from pressurefs.cgroups import Cgroup
 from pressurefs.engine import MACHINE
 from pressurefs.exchange import Exchange
 from pressurefs.poller import Opening, Poller
-from pressurefs.protocol import (
-    Mode,
-    Refusal,
-    Request,
-    Wish,
-    parse_request,
-    parse_wish,
-    refusal_of,
-    require_length,
-)
+from pressurefs.protocol import Grammar, Mode, Refusal, Request, Wish, refusal_of, require_length
 from pressurefs.registry import Registration
 from pressurefs.removals import Removals
 from pressurefs.signaller import Signaller
@@ -44,11 +35,15 @@ _SWEEP_SLACK = 64
 
 
 class ControlFile(NamedTuple):
-    """The file that is written to, as the checks need it.  ``cgroup`` is None for the machine."""
+    """The file that is written to, as the checks need it.
+
+    ``cgroup`` is None for the machine.  ``accepted``: the inode numbers that a control_fd may have.
+    """
 
     cgroup: Cgroup | None
+    grammar: Grammar
     unnamed_mode: Mode
-    inode: int
+    accepted: tuple[int, ...]
 
 
 class Registrar:
@@ -76,11 +71,11 @@ class Registrar:
         require_length(written)
         if control.cgroup is not None:
             self.require_alive(control.cgroup)
-        request = parse_request(written)
+        request = control.grammar.parse_request(written)
         if opening.uid not in (0, caller.uid):
             raise Refusal(errno.EPERM, "the file was opened by another user than the writer")
         if request.event_fd is None:
-            self._register_poller(control, opening, caller, parse_wish(request.wish))
+            self._register_poller(control, opening, caller, control.grammar.parse_wish(request.wish))
         else:
             self._register_eventfd(control, caller, request.event_fd, request)
 
@@ -90,7 +85,7 @@ class Registrar:
         try:
             if request.control_fd is not None:
                 self._require_control_file(control, caller, request.control_fd)
-            wish = parse_wish(request.wish)
+            wish = control.grammar.parse_wish(request.wish)
             self._require_quota(caller.uid)
             self._follow(control)
         except Refusal:
@@ -168,7 +163,7 @@ class Registrar:
         inode = read_inode(caller, fd)
         if not _may_read(inode, caller):
             raise Refusal(errno.EACCES, "the writer may not read the control file")
-        if inode.number != control.inode or inode.device != self.device:
+        if inode.number not in control.accepted or inode.device != self.device:
             raise Refusal(errno.EINVAL, "control_fd is not this directory's control file")
 
     def _require_quota(self, uid: int) -> None:

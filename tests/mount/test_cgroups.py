@@ -15,7 +15,7 @@ from tests.mount.test_files import errno_of
 from tests.mounted import Mounted, mounted
 from tests.puppet import Puppet
 
-CONTROL_FILES = {"vmpressure"}
+CONTROL_FILES = {"vmpressure", "cgroup.event_control", "memory.pressure_level"}
 MEMORY_STAT = "anon 0\npgscan 0\npgscan_kswapd 0\npgscan_direct 0\npgsteal_kswapd 0\npgsteal_direct 0\n"
 
 
@@ -59,7 +59,7 @@ def test_tree_is_mirrored(mount: Mounted, tree: Path) -> None:
 def test_control_files(mount: Mounted, tree: Path) -> None:
     """A cgroup's files are its owner's, with the contract's modes, and all numbers differ."""
     os.chown(make_cgroup(tree / "owned"), 1000, 1001)
-    modes = {"vmpressure": 0o666}
+    modes = {"vmpressure": 0o666, "cgroup.event_control": 0o222, "memory.pressure_level": 0o444}
     numbers = {os.stat(mount.path / "owned").st_ino}
     for entry in os.scandir(mount.path / "owned"):
         seen = entry.stat()
@@ -109,10 +109,10 @@ def test_our_names_hide_cgroups(mount: Mounted, tree: Path) -> None:
     """A cgroup that is called like a control file cannot stand beside it."""
     make_cgroup(tree / "vmpressure")
     make_cgroup(tree / "a" / "b" / "c")
-    make_cgroup(tree / "box" / "vmpressure")
+    make_cgroup(tree / "box" / "memory.pressure_level")
     assert stat.S_ISREG(os.stat(mount.path / "vmpressure").st_mode)
     assert os.listdir(mount.path).count("vmpressure") == 1
-    assert stat.S_ISDIR(os.stat(mount.path / "box" / "vmpressure").st_mode)
+    assert stat.S_ISDIR(os.stat(mount.path / "box" / "memory.pressure_level").st_mode)
 
 
 def test_mode_of_a_control_file(mount: Mounted, tree: Path) -> None:
@@ -137,7 +137,9 @@ def test_old_handle(mount: Mounted, tree: Path, puppet: Puppet) -> None:
     path = make_cgroup(tree / "one")
     keep = os.open(path, os.O_PATH)
     puppet.do("event = os.eventfd(0)")
-    puppet.do(f"vmpressure = os.open({str(mount.path / 'one' / 'vmpressure')!r}, os.O_RDWR)")
+    for name, flags in (("vmpressure", os.O_RDWR), ("cgroup.event_control", os.O_WRONLY)):
+        puppet.do(f"{name.replace('.', '_')} = os.open({str(mount.path / 'one' / name)!r}, {flags})")
+    puppet.do(f"level = os.open({str(mount.path / 'one' / 'memory.pressure_level')!r}, os.O_RDONLY)")
     remove_cgroup(path)
     for again in (False, True):
         if again:
@@ -145,7 +147,9 @@ def test_old_handle(mount: Mounted, tree: Path, puppet: Puppet) -> None:
         for code in (
             "os.write(vmpressure, b'%d low' % event)",
             "os.write(vmpressure, b'nonsense')",
+            "os.write(cgroup_event_control, b'%d %d low' % (event, level))",
             "os.pread(vmpressure, 9, 0)",
+            "os.pread(level, 9, 0)",
         ):
             assert refusal(puppet, code) == errno.ENODEV
         assert refusal(puppet, "os.write(vmpressure, b'x' * 4097)") == errno.E2BIG
@@ -154,18 +158,19 @@ def test_old_handle(mount: Mounted, tree: Path, puppet: Puppet) -> None:
 
 @pytest.fixture
 def listener(mount: Mounted, tree: Path, puppet: Puppet) -> Puppet:
-    """A puppet with two eventfds, registered at /one, and a poller."""
+    """A puppet with an eventfd, registered at /one in both grammars, and a poller."""
     make_cgroup(tree / "one")
     top = mount.path / "one"
     puppet.do("events = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]")
     puppet.do(f"write({str(top / 'vmpressure')!r}, f'{{events[0]}} low')")
-    puppet.do(f"write({str(top / 'vmpressure')!r}, f'{{events[1]}} critical')")
+    puppet.do(f"level = os.open({str(top / 'memory.pressure_level')!r}, os.O_RDONLY)")
+    puppet.do(f"write({str(top / 'cgroup.event_control')!r}, f'{{events[1]}} {{level}} critical')")
     puppet.do(f"polled = os.open({str(top / 'vmpressure')!r}, os.O_RDWR); os.write(polled, b'poll medium')")
     return puppet
 
 
 def test_events_of_a_cgroup(mount: Mounted, listener: Puppet) -> None:
-    """Eventfds and poll hear their level of their cgroup."""
+    """Both grammars and poll hear their level of their cgroup."""
     mount.inject("medium /one")
     mount.inject("oom /one")
     mount.inject("oom /a")
@@ -176,7 +181,7 @@ def test_events_of_a_cgroup(mount: Mounted, listener: Puppet) -> None:
 
 def test_removal(mount: Mounted, tree: Path, listener: Puppet) -> None:
     """Each registration gets one signal, and the path is gone by then; the registrations are gone, too."""
-    gone = str(mount.path / "one" / "vmpressure")
+    gone = str(mount.path / "one" / "cgroup.event_control")
     listener.send(
         "poll = select.epoll(); [poll.register(event, select.EPOLLIN) for event in events];"
         f"woken = poll.poll(30); there = os.path.exists({gone!r})"
@@ -224,15 +229,23 @@ def test_removal_of_many(mount: Mounted, tree: Path, puppet: Puppet) -> None:
 
 
 def test_control_fd_is_of_this_cgroup(mount: Mounted, tree: Path, puppet: Puppet) -> None:
-    """A control_fd of the parent or of a child is EINVAL."""
+    """A control_fd of the parent, of a child, or of another kind is EINVAL in either grammar."""
     make_cgroup(tree / "one" / "two")
     make_cgroup(tree / "three")
     puppet.do(f"top = {str(mount.path)!r}; event = os.eventfd(0)")
-    puppet.do("def opened(place): return os.open(f'{top}/{place}/vmpressure', os.O_RDWR)")
-    puppet.do("fds = {place: opened(place) for place in ('one/two', 'three', '.')}")
-    for place in puppet.do("list(fds)"):
-        code = f"os.write(fds['one/two'], b'%d %d low' % (event, fds[{place!r}]))"
-        assert refusal(puppet, code) == (0 if place == "one/two" else errno.EINVAL)
+    puppet.do("names = ['vmpressure', 'cgroup.event_control', 'memory.pressure_level']")
+    puppet.do("def opened(place, name): return os.open(f'{top}/{place}/{name}', os.O_RDWR)")
+    puppet.do(
+        "fds = {(place, name): opened(place, name) for place in ('one/two', 'three', '.') for name in names}"
+    )
+    right = {
+        "vmpressure": {("one/two", "vmpressure"), ("one/two", "memory.pressure_level")},
+        "cgroup.event_control": {("one/two", "memory.pressure_level")},
+    }
+    for target, good in right.items():
+        for place, name in puppet.do("list(fds)"):
+            code = f"os.write(fds['one/two', {target!r}], b'%d %d low' % (event, fds[{place!r}, {name!r}]))"
+            assert refusal(puppet, code) == (0 if (place, name) in good else errno.EINVAL)
 
 
 def test_mount_inside_its_own_tree(place: Path, fuse: None) -> None:  # noqa: ARG001

@@ -28,8 +28,8 @@ def test_listing(mount: Mounted) -> None:
         entry.name: (stat.S_IMODE(entry.stat().st_mode), entry.inode()) for entry in os.scandir(mount.path)
     }
     modes = {name: mode for name, (mode, _) in listed.items()}
-    ours = {"vmpressure": 0o666, "vmpressure_sensitivity": 0o644, "vmpressure.debug": 0o700}
-    assert modes == {**ours, "a": 0o755}
+    control = {"vmpressure": 0o666, "cgroup.event_control": 0o222, "memory.pressure_level": 0o444}
+    assert modes == {**control, "vmpressure_sensitivity": 0o644, "vmpressure.debug": 0o700, "a": 0o755}
     for name, (_, inode) in listed.items():
         assert os.stat(mount.path / name).st_ino == inode
     assert len({inode for _, inode in listed.values()}) == len(listed)

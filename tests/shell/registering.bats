@@ -75,7 +75,7 @@ load mounted
     [[ $output == *'write error: Bad file descriptor' ]]
     run bash -c "echo '1 low' > $MOUNT/vmpressure"
     [[ $output == *'write error: Invalid argument' ]]
-    grep -F 'refused uid 0: EINVAL: the level is not low, medium or oom' "$WORK/stderr"
+    grep -F 'refused uid 0: EINVAL: the level is not one of low, medium, oom, critical' "$WORK/stderr"
 }
 
 @test "what is too long is too long as a whole" {

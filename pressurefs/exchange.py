@@ -66,12 +66,14 @@ class Exchange:
         """End the registrations whose eventfd has no holder left; return how many live on."""
         with self._lock:
             known = {one.token for one in self._registry if not isinstance(one.handle, Poller)}
+            known |= self._registry.lingering()
         if not known:
             return 0
         # Not under the lock: with thousands of rows this takes milliseconds.
         gone = self._signaller.gone(known)
         with self._lock:
-            self._drop(gone)
+            self._drop(gone, with_eventfd=True)
+            self._registry.let_go(gone)
             return len(self._registry)
 
     def end(self, token: int) -> None:
@@ -137,7 +139,7 @@ class Exchange:
         if rings:
             self._signaller.signal(rings)
 
-    def _drop(self, tokens: Iterable[int]) -> None:
+    def _drop(self, tokens: Iterable[int], *, with_eventfd: bool = False) -> None:
         ended = self._registry.remove(tokens)
         for cgroup in {one.cgroup for one in ended} - {MACHINE}:
             if not self._registry.births(cgroup):
@@ -145,5 +147,5 @@ class Exchange:
         for registration in ended:
             if isinstance(registration.handle, Poller):
                 registration.handle.end()
-            else:
-                self._signaller.drop(registration.handle)
+            elif self._signaller.drop(registration.handle) and not with_eventfd:
+                self._registry.linger(registration)

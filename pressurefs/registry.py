@@ -39,6 +39,7 @@ class Registry:
         # Few different (level, mode) exist, so an event looks at nine small tables, not at everyone.
         self._by_wish: dict[tuple[str, Level, Mode], dict[int, Registration]] = {}
         self._by_uid: Counter[int] = Counter()
+        self._lingering: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._by_token)
@@ -62,9 +63,7 @@ class Registry:
             del bucket[registration.token]
             if not bucket:
                 del self._by_wish[registration.cgroup, registration.level, registration.mode]
-            self._by_uid[registration.uid] -= 1
-            if not self._by_uid[registration.uid]:
-                del self._by_uid[registration.uid]
+            self._count_down(registration.uid)
         return ended
 
     def tokens(self) -> set[int]:
@@ -83,8 +82,24 @@ class Registry:
         """Return the registrations with the cgroups that had this name and these numbers."""
         return [one for one in self._all_at(cgroup) if one.birth in births]
 
+    def linger(self, ended: Registration) -> None:
+        """Count what has ended for its user on, as long as something of it stays with us."""
+        self._lingering[ended.token] = ended.uid
+        self._by_uid[ended.uid] += 1
+
+    def lingering(self) -> set[int]:
+        """Return the tokens of what is counted on."""
+        return set(self._lingering)
+
+    def let_go(self, tokens: Iterable[int]) -> None:
+        """Count no more what has gone altogether."""
+        for token in tokens:
+            uid = self._lingering.pop(token, None)
+            if uid is not None:
+                self._count_down(uid)
+
     def held_by(self, uid: int) -> int:
-        """Return how many live registrations a user made."""
+        """Return how many registrations a user made that live or linger."""
         return self._by_uid[uid]
 
     def at(self, cgroup: str, level: Level, mode: Mode) -> Iterable[Registration]:
@@ -95,6 +110,11 @@ class Registry:
         for level in Level:
             for mode in Mode:
                 yield from self.at(cgroup, level, mode)
+
+    def _count_down(self, uid: int) -> None:
+        self._by_uid[uid] -= 1
+        if not self._by_uid[uid]:
+            del self._by_uid[uid]
 
     def _bucket(self, registration: Registration) -> dict[int, Registration]:
         key = registration.cgroup, registration.level, registration.mode

@@ -29,8 +29,11 @@ class Signaller(Protocol):
     def signals_sent(self, handle: Any) -> int:
         """Return how often an eventfd was signalled."""
 
-    def drop(self, handle: Any) -> None:
-        """Let go; the handle must not be used again."""
+    def drop(self, handle: Any) -> bool:
+        """Let go; the handle must not be used again.
+
+        Return whether something of it stays for as long as the eventfd lives, which ``gone`` tells.
+        """
 
     def give_up_spares(self) -> None:
         """Close what is only kept ready: descriptors have run out."""

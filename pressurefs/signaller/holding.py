@@ -132,8 +132,8 @@ class HoldingSignaller:
         """Return how often an eventfd was signalled."""
         return handle.signals_sent
 
-    def drop(self, handle: Held) -> None:
-        """Close our duplicate with its last registration."""
+    def drop(self, handle: Held) -> bool:
+        """Close our duplicate with its last registration; nothing stays."""
         eventfd = handle.eventfd
         with self._lock:
             eventfd.tokens.remove(handle.token)
@@ -141,6 +141,7 @@ class HoldingSignaller:
                 self._ordered.remove(eventfd)
                 self._dropped.append(eventfd.fd)
                 self._close_dropped()
+        return False
 
     def give_up_spares(self) -> None:
         """Nothing is kept ready."""

@@ -113,12 +113,13 @@ class WeakSignaller:
         """Return how often a ring was signalled."""
         return lib.pfs_ring_signals_sent(ring)
 
-    def drop(self, ring: Ring) -> None:
-        """Let go of the counter; the ring is not the caller's any more."""
+    def drop(self, ring: Ring) -> bool:
+        """Let go of the counter; the ring is not the caller's any more.  The row stays with the eventfd."""
         if len(self._spare_rings) < self._spare_rings_max and lib.pfs_ring_untie(ring) == 0:
             self._spare_rings.append(ring)
         else:
             lib.pfs_ring_close(ring)
+        return True
 
     def give_up_spares(self) -> None:
         """Close the rings that wait for use: when descriptors run out, they are better used otherwise."""

@@ -1,4 +1,4 @@
-"""The exchange: what was scanned for registrations that have ended is not counted."""
+"""The exchange: what stays of ended registrations counts, and what was scanned for them does not."""
 
 from collections.abc import Iterable
 
@@ -23,8 +23,22 @@ class Graveyard:
         """Note."""
         self.signalled += handles
 
-    def drop(self, handle: int) -> None:
-        """Let go."""
+    def drop(self, handle: int) -> bool:
+        """Keep a row, as an epoll set does."""
+        return handle not in self.dead
+
+
+def test_ended_registrations_count_on() -> None:
+    """What a removed cgroup's registration leaves with us counts for its user until the eventfd is closed."""
+    graveyard = Graveyard()
+    exchange = Exchange(RFC, graveyard)  # type: ignore[arg-type]
+    exchange.add(listener(1, "/a")._replace(birth=7, uid=1000))
+    exchange.end_removed("/a", {7})
+    assert graveyard.signalled == [1]
+    assert exchange.held_by(1000) == 1
+    graveyard.dead = {1}
+    assert exchange.sweep() == 0
+    assert exchange.held_by(1000) == 0
 
 
 def test_window_ends_with_the_last_listener() -> None:

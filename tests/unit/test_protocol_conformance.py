@@ -1,20 +1,17 @@
 """The grammar against what a kernel's cgroup.event_control answered, row by row.
 
-tests/conformance/event_control.tsv holds the case, the bytes written and the kernel's answer.  Here a
-descriptor is only a number: 52 is a good eventfd, 51 the good control file, every other one is closed.
+Here a descriptor is only a number: 52 is a good eventfd, 51 the good control file, every other one is closed.
 """
 
 import errno
 import re
-from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from pressurefs.levels import Level
 from pressurefs.protocol import Refusal, parse_request, parse_wish
+from tests.conformance.table import Row, bytes_of, read_rows
 
-TABLE = Path(__file__).parents[1] / "conformance" / "event_control.tsv"
 EVENT_FD, CONTROL_FD = 52, 51
 
 # Rows that the text alone does not decide, by their case's name, and what decides them.  Nor does it
@@ -31,27 +28,6 @@ NOT_THE_GRAMMARS = {
 DEPARTURES = {
     "unknown level oom": "oom is the level's name in vmpressure; cgroup.event_control itself refuses it"
 }
-
-
-class Row(NamedTuple):
-    """One line of the table."""
-
-    case: str
-    written: str
-    result: str
-
-
-def read_rows() -> list[Row]:
-    lines = TABLE.read_text(encoding="utf-8").splitlines()
-    return [Row(*line.split("\t")[:3]) for line in lines]
-
-
-def bytes_of(written: str) -> bytes:
-    """Undo the escapes; a long row shows its beginning, whose last byte fills it up to its size."""
-    shown, _, size = written.partition("...(")
-    shown = re.sub(r"\\(x[0-9a-f]?)?$", "", shown) if size else shown
-    said = shown.encode().decode("unicode_escape").encode("latin-1")
-    return said.ljust(int(size.split()[0]), said[-1:]) if size else said
 
 
 def answer(written: bytes) -> int:

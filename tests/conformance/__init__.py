@@ -1,0 +1,1 @@
+"""What a kernel's cgroup.event_control and memory.pressure_level answered, and how to ask again."""

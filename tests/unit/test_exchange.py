@@ -1,9 +1,12 @@
-"""The exchange: what stays of ended registrations counts, and what was scanned for them does not."""
+"""The exchange: the dead hear nothing, and what stays of them counts."""
 
 from collections.abc import Iterable
 
+import pytest
+
 from pressurefs.exchange import Exchange
 from pressurefs.levels import RFC
+from pressurefs.protocol import Mode
 from pressurefs.window import Sample
 from tests.unit.listeners import listener
 
@@ -26,6 +29,17 @@ class Graveyard:
     def drop(self, handle: int) -> bool:
         """Keep a row, as an epoll set does."""
         return handle not in self.dead
+
+
+@pytest.mark.parametrize(("dead", "signalled"), [([], [1]), ([1], [2])])
+def test_the_dead_hear_nothing(dead: list[int], signalled: list[int]) -> None:
+    """A listener whose eventfd is closed, and was not swept, keeps no event from those above it."""
+    graveyard = Graveyard(*dead)
+    exchange = Exchange(RFC, graveyard)  # type: ignore[arg-type]
+    exchange.add(listener(1, "/a/b", mode=Mode.DEFAULT))
+    exchange.add(listener(2, "/a", mode=Mode.DEFAULT))
+    exchange.feed([Sample(0.0, "/a/b", 512, 512, None)])
+    assert graveyard.signalled == signalled
 
 
 def test_ended_registrations_count_on() -> None:

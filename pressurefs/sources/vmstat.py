@@ -24,12 +24,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pressurefs.sources import SourceUnavailable
+from pressurefs.sources.looks import (
+    BUSY_LINGER_SECONDS,
+    BUSY_SECONDS,
+    EXHAUSTED_PRIORITY,
+    FAR_SECONDS,
+    NEAR_SECONDS,
+    HeldFile,
+)
 from pressurefs.window import Sample
-
-BUSY_SECONDS = 0.002  # between looks while pages are scanned ...
-BUSY_LINGER_SECONDS = 0.05  # ... and so long after: kswapd pauses between its passes
-NEAR_SECONDS = 0.025  # near the watermarks: 40 looks a second
-FAR_SECONDS = 1.0  # the longest sleep
 
 # No machine fills memory faster: earlyoom's bound, above what two memory channels can zero.
 FILL_BYTES_PER_SECOND = 6 * 2**30
@@ -41,11 +44,6 @@ WATERMARKS_SECONDS = 30.0
 # killer came, stalls met at most 0.9 %; in a thrash beside 75 % of memory held, 8.3 % and more; in a
 # streaming read, 79 %.  scripts/machine plays all three.
 EXHAUSTED_AVAILABLE_SHARE = 0.02
-
-# What the second sign stands for in a sample: reclaim that has tried everything.
-EXHAUSTED_PRIORITY = 0
-
-_READ_BYTES = 32768  # above what /proc/vmstat and /proc/meminfo have
 
 _SCANNED = re.compile(rb"pgscan_(kswapd|direct|khugepaged)")
 _RECLAIMED = re.compile(rb"pgsteal_(kswapd|direct|khugepaged)")
@@ -62,28 +60,6 @@ class Counters(NamedTuple):
     stalls: int
 
 
-class HeldFile:
-    """A file of /proc that stays open: opening one takes memory, just when there is none."""
-
-    def __init__(self, path: Path) -> None:
-        """Raise SourceUnavailable where there is no such file."""
-        try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise SourceUnavailable(error.errno, f"{path}: {error.strerror}") from None
-
-    def read(self) -> bytes:
-        """Return the content as of now."""
-        content = os.pread(self._fd, _READ_BYTES, 0)
-        while len(content) % _READ_BYTES == 0 and (more := os.pread(self._fd, _READ_BYTES, len(content))):
-            content += more
-        return content
-
-    def close(self) -> None:
-        """Close the file."""
-        os.close(self._fd)
-
-
 class VmstatFile:
     """/proc/vmstat, held open.  Its lines keep their places while a kernel runs, so their names are
     read once: a look then parses 14 numbers, 7 us where a dictionary of all took 27.
@@ -91,7 +67,7 @@ class VmstatFile:
 
     def __init__(self, path: Path) -> None:
         """Raise SourceUnavailable where there is no such file or it shows no reclaim."""
-        self._file = HeldFile(path)
+        self._file = HeldFile.open(path)
         names = [line.partition(b" ")[0] for line in self._file.read().split(b"\n")]
         self._places = [
             [(number, len(name) + 1) for number, name in enumerate(names) if wanted.fullmatch(name)]
@@ -144,8 +120,8 @@ class VmstatSource:
         self._page_size = os.sysconf("SC_PAGE_SIZE")
         with contextlib.ExitStack() as opened:
             self._vmstat = opened.enter_context(contextlib.closing(VmstatFile(proc / "vmstat")))
-            self._zoneinfo = opened.enter_context(contextlib.closing(HeldFile(proc / "zoneinfo")))
-            self._meminfo = opened.enter_context(contextlib.closing(HeldFile(proc / "meminfo")))
+            self._zoneinfo = opened.enter_context(contextlib.closing(HeldFile.open(proc / "zoneinfo")))
+            self._meminfo = opened.enter_context(contextlib.closing(HeldFile.open(proc / "meminfo")))
             try:
                 self.start(0.0)
             except KeyError as error:

@@ -12,9 +12,9 @@ from pressurefs.levels import RFC, Level
 from pressurefs.registry import Registry
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.choice import Roots, open_source
+from pressurefs.sources.looks import EXHAUSTED_PRIORITY
 from pressurefs.sources.vmstat import (
     EXHAUSTED_AVAILABLE_SHARE,
-    EXHAUSTED_PRIORITY,
     Counters,
     VmstatFile,
     VmstatSource,

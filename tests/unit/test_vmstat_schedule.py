@@ -7,12 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pressurefs.sources.looks import BUSY_LINGER_SECONDS, BUSY_SECONDS, FAR_SECONDS, NEAR_SECONDS
 from pressurefs.sources.vmstat import (
-    BUSY_LINGER_SECONDS,
-    BUSY_SECONDS,
-    FAR_SECONDS,
     FILL_BYTES_PER_SECOND,
-    NEAR_SECONDS,
     WATERMARKS_SECONDS,
     VmstatSource,
     idle_seconds,

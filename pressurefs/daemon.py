@@ -12,6 +12,7 @@ import logging
 import os
 import queue
 import resource
+import select
 import signal
 import sys
 import threading
@@ -82,9 +83,11 @@ class Daemon:
         sys.setswitchinterval(SWITCH_SECONDS)
         self._binding = _open_binding()
         cgroups = _open_cgroups(settings.cgroup)
-        self._source = _open_source(settings)
+        self._source = _open_source(settings, cgroups)
         self._signaller = _open_signaller()
-        self._exchange = Exchange(settings.profile, self._signaller)
+        # Opened early: select(2), which alone waits to the microsecond, takes low descriptors only.
+        self._awaken_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._exchange = Exchange(settings.profile, self._signaller, self._awaken)
         self._removals = None if cgroups is None else _open_removals(cgroups, self._exchange)
         self._registrar = Registrar(self._exchange, self._signaller, self._removals)
         source_report = self._report_source if settings.debug else None
@@ -123,6 +126,7 @@ class Daemon:
         finally:
             self._unmount()
             self._stopping.set()
+            self._awaken()
             # The path is gone: who wakes up and looks finds ENOENT, as after the removal of a cgroup.
             self._exchange.end_all()
         if self._fault is not None:
@@ -161,15 +165,30 @@ class Daemon:
     def _pump(self) -> None:
         source = self._source
         source.start(time.monotonic())
+        sampled: object = None
         while not self._stopping.is_set():
+            wanted = self._exchange.sampled()
+            if wanted is not sampled:
+                source.sample_cgroups(wanted)
+                sampled = wanted
             samples = source.read(time.monotonic())
             if samples:
                 self._exchange.feed(samples)
             due = source.next_look()
             if due is None:
                 _log.info("source %s: nothing more to come", source.name)
-            self._stopping.wait(None if due is None else max(0.0, due - time.monotonic()))
+            self._rest(None if due is None else max(0.0, due - time.monotonic()))
         source.close()
+
+    def _rest(self, seconds: float | None) -> None:
+        """Wait until then, or until the source's alarm or somebody else says that there is work."""
+        alarm_fd = self._source.alarm_fd
+        awake = [self._awaken_fd] if alarm_fd is None else [self._awaken_fd, alarm_fd]
+        if self._awaken_fd in select.select(awake, [], [], seconds)[0]:
+            os.eventfd_read(self._awaken_fd)
+
+    def _awaken(self) -> None:
+        os.eventfd_write(self._awaken_fd, 1)
 
     def _await_end(self) -> None:
         interval = SWEEP_SECONDS
@@ -260,9 +279,9 @@ def _open_binding() -> type[Loop]:
     return binding
 
 
-def _open_source(settings: Settings) -> Source:
+def _open_source(settings: Settings, cgroups: CgroupRoot | None) -> Source:
     try:
-        return open_source(settings.source, settings.roots)
+        return open_source(settings.source, settings.roots, cgroups)
     except SourceUnavailable as error:
         raise Exit(exits.SOURCE_UNAVAILABLE, f"source {settings.source}", error.strerror) from None
 

@@ -34,7 +34,8 @@ vmpressure_window              scanned pages that make a window; overrides the s
 vmpressure_level_medium        the least index, in percent, that is medium
 vmpressure_level_oom           the least index that is oom
 vmpressure_level_oom_priority  the scan priority at or below which reclaim counts as failed (0 to 12)
-history                        a line for each of the last windows, oldest first
+history                        a line for each of the last windows, oldest first; "/a/" is a cgroup
+                               below "/a" where nobody listens
 registrations                  a line for each registration
 source                         where the numbers come from, since when, and why not from a better place
 inject                         write "<level> [/cgroup]" for a verdict,

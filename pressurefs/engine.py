@@ -14,6 +14,7 @@ from pressurefs.tunables import Tunables
 from pressurefs.window import Sample, Verdict, Window
 
 MACHINE = "/"  # the top directory: the kernel's root cgroup
+BELOW = "/"  # at the end of a path: a cgroup below it, not told from others there
 HISTORY_WINDOWS = 4096
 
 
@@ -38,7 +39,8 @@ class Engine:
 
     def forget(self, cgroup: str) -> None:
         """Drop what was accumulated of a cgroup that was removed."""
-        self._windows.pop(cgroup, None)
+        for window in (cgroup, cgroup + BELOW):
+            self._windows.pop(window, None)
 
     def judge(self, verdict: Verdict) -> list[Registration]:
         """Record a verdict and return who must be signalled.

@@ -15,7 +15,7 @@ from pressurefs.engine import MACHINE, Engine
 from pressurefs.levels import Thresholds
 from pressurefs.poller import Poller
 from pressurefs.protocol import Injection
-from pressurefs.registry import Registration, Registry
+from pressurefs.registry import Place, Registration, Registry
 from pressurefs.signaller import Signaller
 from pressurefs.tunables import Tunables
 from pressurefs.window import Sample, Verdict
@@ -36,8 +36,13 @@ class Listener(NamedTuple):
 class Exchange:
     """Connects verdicts with registrations.  Lives as long as the mount."""
 
-    def __init__(self, profile: Thresholds, signaller: Signaller) -> None:
+    def __init__(
+        self, profile: Thresholds, signaller: Signaller, on_sampled: Callable[[], None] = lambda: None
+    ) -> None:
+        """``on_sampled`` is called when samples of another cgroup are wanted; it must not block."""
+        self._on_sampled = on_sampled
         self._swept = float("-inf")
+        self._sampled: frozenset[Place] | None = None  # where what was returned last is not true any more
         self._lock = threading.Lock()
         self._signaller = signaller
         self._tunables = Tunables(profile)
@@ -65,7 +70,22 @@ class Exchange:
     def add(self, registration: Registration) -> None:
         """Let a registration hear from here on."""
         with self._lock:
+            cgroups = len(self._registry.sampled())
             self._registry.add(registration)
+            if len(self._registry.sampled()) == cgroups:
+                return
+            self._sampled = None
+        self._on_sampled()
+
+    def sampled(self) -> frozenset[Place]:
+        """Return the cgroups whose limits somebody hears of; "/" stands for the limits of all others.
+
+        It is the same object until a cgroup comes or goes.
+        """
+        with self._lock:
+            if self._sampled is None:
+                self._sampled = frozenset(self._registry.sampled())
+            return self._sampled
 
     def held_by(self, uid: int) -> int:
         """Return how many registrations a user holds, dead ones that were not swept included."""
@@ -162,7 +182,10 @@ class Exchange:
             self._signaller.signal(rings)
 
     def _drop(self, tokens: Iterable[int], *, with_eventfd: bool = False) -> None:
+        cgroups = len(self._registry.sampled())
         ended = self._registry.remove(tokens)
+        if len(self._registry.sampled()) != cgroups:
+            self._sampled = None
         for cgroup in {one.cgroup for one in ended} - {MACHINE}:
             if not self._registry.births(cgroup):
                 self._engine.forget(cgroup)

@@ -6,10 +6,18 @@ carried.  Not locked: the daemon's lock guards it.
 
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
 from pressurefs.levels import Level
 from pressurefs.protocol import Mode
+
+
+class Place(NamedTuple):
+    """A cgroup by its name and, as a name may come to mean another one, its inode number; the machine: 0."""
+
+    cgroup: str
+    birth: int
 
 
 class Registration(NamedTuple):
@@ -39,6 +47,7 @@ class Registry:
         # Few different (level, mode) exist, so an event looks at nine small tables, not at everyone.
         self._by_wish: dict[tuple[str, Level, Mode], dict[int, Registration]] = {}
         self._by_uid: Counter[int] = Counter()
+        self._hear_limits: Counter[Place] = Counter()
         self._lingering: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -53,6 +62,8 @@ class Registry:
             raise KeyError(registration.token)
         self._by_token[registration.token] = registration
         self._bucket(registration)[registration.token] = registration
+        if _hears_limits(registration):
+            self._hear_limits[_place_of(registration)] += 1
         self._by_uid[registration.uid] += 1
 
     def remove(self, tokens: Iterable[int]) -> list[Registration]:
@@ -63,6 +74,11 @@ class Registry:
             del bucket[registration.token]
             if not bucket:
                 del self._by_wish[registration.cgroup, registration.level, registration.mode]
+            if _hears_limits(registration):
+                place = _place_of(registration)
+                self._hear_limits[place] -= 1
+                if not self._hear_limits[place]:
+                    del self._hear_limits[place]
             self._count_down(registration.uid)
         return ended
 
@@ -73,6 +89,13 @@ class Registry:
     def cgroups(self) -> frozenset[str]:
         """Return the cgroups that have registrations."""
         return frozenset(cgroup for cgroup, _, _ in self._by_wish)
+
+    def sampled(self) -> AbstractSet[Place]:
+        """Return the cgroups in which somebody hears of limits that are reached; a view, true at any moment.
+
+        "/" is among them where somebody hears the limits of all others: a local listener there does not.
+        """
+        return self._hear_limits.keys()
 
     def births(self, cgroup: str) -> set[int]:
         """Return the inode numbers of the cgroups that were registered with under a name; mostly one."""
@@ -119,3 +142,11 @@ class Registry:
     def _bucket(self, registration: Registration) -> dict[int, Registration]:
         key = registration.cgroup, registration.level, registration.mode
         return self._by_wish.setdefault(key, {})
+
+
+def _place_of(registration: Registration) -> Place:
+    return Place(registration.cgroup, registration.birth)
+
+
+def _hears_limits(registration: Registration) -> bool:
+    return registration.cgroup != "/" or registration.mode is not Mode.LOCAL

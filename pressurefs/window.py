@@ -12,9 +12,10 @@ from pressurefs.levels import Level, Thresholds, level_of, reclaim_index
 class Sample(NamedTuple):
     """What one look at the kernel's counters found.
 
-    ``time``: seconds, monotonic.  ``cgroup``: "/" is the whole machine.  ``scanned``, ``reclaimed``:
-    pages since the look before.  ``priority``: the kernel's scan priority, 12 (the first, gentle
-    pass) to 0 (nothing is spared), None where the source cannot know it.
+    ``time``: seconds, monotonic.  ``cgroup``: "/" is the whole machine, "/a" a cgroup; "/a/", which none can
+    be called, stands for any of those below "/a" that are not told apart.  ``scanned``, ``reclaimed``:
+    pages since the look before.  ``priority``: the kernel's scan priority, 12 (the first, gentle pass) to 0
+    (nothing is spared), None where the source cannot know it.
     """
 
     time: float

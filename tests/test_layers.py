@@ -40,6 +40,7 @@ ORDER = [
         "sources",
         "sources.replay",
         "sources.looks",
+        "sources.memcg",
         "sources.vmstat",
         "sources.choice",
         "recorder",

@@ -1,27 +1,33 @@
 """Where samples come from: one file for each origin.
 
-A source is looked at, not listened to: ``read(now)`` returns what has happened since the last look,
-and ``next_look()`` says when another look is worth its cost.  Time comes in; a source sleeps nowhere.
+A source is looked at: ``read(now)`` returns what has happened since the last look, and ``next_look()`` says
+when another look is worth its cost; ``alarm_fd`` can say so earlier.  Time comes in; a source sleeps nowhere.
 Used by one thread.
 """
 
 from collections.abc import Sequence
 from typing import Protocol
 
+from pressurefs.registry import Place
 from pressurefs.window import Sample
 
 
 class Source(Protocol):
     """What the daemon asks of an origin of samples.
 
-    ``name`` is the word of ``--source``; ``limits`` tells in words what it cannot see.
+    ``name`` is the word of ``--source``; ``limits`` tells in words what it cannot see.  ``alarm_fd`` is
+    readable when a look is worth its cost at once, None where nothing tells.
     """
 
     name: str
     limits: str
+    alarm_fd: int | None
 
     def start(self, now: float) -> None:
         """Begin at ``now``, monotonic seconds: what happened before counts for nothing."""
+
+    def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
+        """Give samples of these cgroups, whether of the machine or not.  "/": of limits anywhere below it."""
 
     def read(self, now: float) -> Sequence[Sample]:
         """Return the samples since the last look, oldest first."""

@@ -4,6 +4,7 @@ import errno
 from pathlib import Path
 from typing import NamedTuple
 
+from pressurefs.cgroups import CgroupRoot
 from pressurefs.sources import Source, SourceUnavailable
 from pressurefs.sources.vmstat import VmstatSource
 
@@ -14,11 +15,14 @@ class Roots(NamedTuple):
     proc: Path
 
 
-def open_source(specification: str, roots: Roots) -> Source:
-    """Open what ``--source`` names: auto, vmstat, or replay:FILE[,speed=X]; else SourceUnavailable."""
+def open_source(specification: str, roots: Roots, cgroups: CgroupRoot | None = None) -> Source:
+    """Open what ``--source`` names: auto, vmstat, or replay:FILE[,speed=X]; else SourceUnavailable.
+
+    ``cgroups``: the tree whose cgroups can be listened to.
+    """
     name, _, arguments = specification.partition(":")
     if name in ("auto", "vmstat") and not arguments:
-        return VmstatSource(roots.proc)
+        return VmstatSource(roots.proc, cgroups)
     if name == "replay":
         from pressurefs.sources.replay import ReplaySource  # noqa: PLC0415, json is only for replays
 

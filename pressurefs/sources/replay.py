@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pressurefs.registry import Place
 from pressurefs.sources import SourceUnavailable
 from pressurefs.trace import TraceError, parse_trace
 from pressurefs.window import Sample
@@ -19,6 +20,7 @@ class ReplaySource:
 
     name = "replay"
     limits = "a recording tells nothing about this machine"
+    alarm_fd: int | None = None
 
     def __init__(self, samples: Iterable[Sample], speed: float = 1.0) -> None:
         self._pending: Iterator[Sample] = iter(samples)
@@ -53,6 +55,9 @@ class ReplaySource:
         """Begin: the trace's second 0 is ``now``."""
         self._started = now
         self._advance()
+
+    def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
+        """Play what was recorded, whoever listens."""
 
     def read(self, now: float) -> list[Sample]:
         """Return the samples whose moment has come."""

@@ -1,4 +1,6 @@
-"""The vmstat source: the machine's reclaim, sampled from /proc/vmstat.  Works anywhere, for anybody.
+"""The vmstat source: reclaim sampled from /proc/vmstat, and from memory.stat for cgroups (memcg.py).
+
+Works anywhere, for anybody.
 
 Some facts about sampling:
 
@@ -17,12 +19,15 @@ Some facts about sampling:
 
 import contextlib
 import errno
+import math
 import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from pressurefs.cgroups import CgroupRoot
+from pressurefs.registry import Place
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.looks import (
     BUSY_LINGER_SECONDS,
@@ -32,6 +37,7 @@ from pressurefs.sources.looks import (
     NEAR_SECONDS,
     HeldFile,
 )
+from pressurefs.sources.memcg import LIMIT_SECONDS, CgroupSampler
 from pressurefs.window import Sample
 
 # No machine fills memory faster: earlyoom's bound, above what two memory channels can zero.
@@ -110,12 +116,12 @@ def idle_seconds(headroom_pages: int, page_size: int) -> float:
 
 
 class VmstatSource:
-    """Samples of the whole machine.  Lives until closed."""
+    """Samples of the whole machine, and of the cgroups that somebody listens to.  Lives until closed."""
 
     name = "vmstat"
     limits = "merges windows between two looks, knows no scan priority"
 
-    def __init__(self, proc: Path) -> None:
+    def __init__(self, proc: Path, cgroups: CgroupRoot | None = None) -> None:
         """Raise SourceUnavailable where ``proc`` has no usable vmstat, zoneinfo or meminfo."""
         self._page_size = os.sysconf("SC_PAGE_SIZE")
         with contextlib.ExitStack() as opened:
@@ -127,35 +133,58 @@ class VmstatSource:
             except KeyError as error:
                 raise SourceUnavailable(errno.ENOTSUP, f"{proc}/meminfo shows no {error}") from None
             opened.pop_all()
+        self._cgroups = None if cgroups is None else CgroupSampler(cgroups)
+        self.alarm_fd = None if self._cgroups is None else self._cgroups.alarm_fd
 
     def start(self, now: float) -> None:
         """Begin: the counters of this moment are zero.  Everything that a look may need is touched once."""
         self._last = self._vmstat.read()
         self._looked = self._busy_until = now
+        self._stalled_at = -math.inf
         self._watermarks_read = now
         self._low_pages = parse_low_watermark_pages(self._zoneinfo.read())
         self._is_exhausted()
 
+    def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
+        """Sample these cgroups beside the machine."""
+        if self._cgroups is not None:
+            self._cgroups.sample_only(cgroups)
+
     def read(self, now: float) -> Sequence[Sample]:
-        """Return at most one sample of what was scanned since the last look, and one of the second sign."""
+        """Return what was scanned since the last look, and where there is one, the second sign of oom."""
+        samples = self._read_machine(now)
+        if self._cgroups is None:
+            return samples
+        return [*samples, *self._cgroups.read(now, is_stalled=self._is_stalled(now))]
+
+    def _read_machine(self, now: float) -> list[Sample]:
         counters, last = self._vmstat.read(), self._last
         self._last, self._looked = counters, now
         # The counters are sums over processors, and one that is just being unplugged may be missing.
-        scanned = max(0, counters.scanned - last.scanned)
-        reclaimed = max(0, counters.reclaimed - last.reclaimed)
-        stalls = counters.stalls - last.stalls
-        if not (scanned or reclaimed or stalls > 0):
-            return ()
+        scanned, reclaimed, stalls = (
+            max(0, one - before) for one, before in zip(counters[1:], last[1:], strict=True)
+        )
+        if stalls:
+            self._stalled_at = now
+        if not (scanned or reclaimed or stalls):
+            return []
         self._busy_until = now + BUSY_LINGER_SECONDS
         samples = []
         if scanned or reclaimed:
             samples.append(Sample(now, "/", scanned, reclaimed))
-        if stalls > 0 and not reclaimed and self._is_exhausted():
+        if stalls and not reclaimed and self._is_exhausted():
             samples.append(Sample(now, "/", 0, 0, EXHAUSTED_PRIORITY))
         return samples
 
+    def _is_stalled(self, now: float) -> bool:
+        return now - self._stalled_at <= LIMIT_SECONDS
+
     def next_look(self) -> float:
         """Return when to look again: soon while pages are scanned, else as the free memory allows."""
+        machine = self._next_look_at_machine()
+        return machine if self._cgroups is None else min(machine, self._cgroups.next_look())
+
+    def _next_look_at_machine(self) -> float:
         if self._looked < self._busy_until:
             return self._looked + BUSY_SECONDS
         if self._looked - self._watermarks_read >= WATERMARKS_SECONDS:
@@ -170,6 +199,8 @@ class VmstatSource:
         self._vmstat.close()
         self._zoneinfo.close()
         self._meminfo.close()
+        if self._cgroups is not None:
+            self._cgroups.close()
 
     def _is_exhausted(self) -> bool:
         return parse_available_share(self._meminfo.read()) < EXHAUSTED_AVAILABLE_SHARE

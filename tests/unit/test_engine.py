@@ -79,6 +79,9 @@ def test_level_or_lower(happened: Level, asked: Level, mode: Mode) -> None:
         ([("/a/b", DEFAULT), ("/d", DEFAULT), ("/", DEFAULT)], "/d", "/d"),
         ([("/a/b", DEFAULT), ("/a", DEFAULT)], "/", ""),
         ([("/a", DEFAULT)], "/ab", ""),
+        ([("/a", LOCAL), ("/a", DEFAULT), ("/", DEFAULT)], "/a/", "/a"),
+        ([("/a", LOCAL), ("/a", HIERARCHY), ("/", HIERARCHY)], "/a/", "/a /"),
+        ([("/a", LOCAL), ("/", DEFAULT)], "/a/", "/"),
     ],
 )
 def test_modes(tree: list[tuple[str, Mode]], at: str, heard: str) -> None:
@@ -141,6 +144,18 @@ def test_cgroups_have_windows_of_their_own() -> None:
     for cgroup in ("/a", "/b", "/a", "/"):
         engine.feed(Sample(0.0, cgroup, 256, 256))
     assert [(one.cgroup, one.scanned) for one in engine.history] == [("/a", 512)]
+
+
+def test_unnamed_cgroup_has_its_own_window() -> None:
+    """What is scanned somewhere below a cgroup fills no window of the cgroup, and is forgotten with it."""
+    engine = engine_with([])
+    for cgroup in ("/a", "/a/"):
+        engine.feed(Sample(0.0, cgroup, 500, 500))
+    assert not engine.history
+    engine.forget("/a")
+    for cgroup in ("/a", "/a/"):
+        engine.feed(Sample(0.0, cgroup, 500, 500))
+    assert not engine.history
 
 
 def test_tunables_hold_from_the_next_sample() -> None:

@@ -1,4 +1,4 @@
-"""The exchange: the dead hear nothing, and what stays of them counts."""
+"""What the exchange tells the source, whose samples somebody can hear; and that the dead hear nothing."""
 
 from collections.abc import Iterable
 
@@ -6,9 +6,69 @@ import pytest
 
 from pressurefs.exchange import Exchange
 from pressurefs.levels import RFC
+from pressurefs.poller import Poller
 from pressurefs.protocol import Mode
+from pressurefs.registry import Place
 from pressurefs.window import Sample
 from tests.unit.listeners import listener
+
+
+class Told:
+    """An exchange without a signaller, since all listen by poll; counts how often the source was woken."""
+
+    def __init__(self) -> None:
+        self.times = 0
+        self.exchange = Exchange(RFC, None, self.wake)  # type: ignore[arg-type]
+        self.tokens = 0
+
+    def wake(self) -> None:
+        """Count."""
+        self.times += 1
+
+    def add(self, cgroup: str, mode: Mode = Mode.DEFAULT, birth: int = 7) -> int:
+        """Register; return the token."""
+        self.tokens += 1
+        poller = Poller(lambda _: None)
+        self.exchange.add(listener(self.tokens, cgroup, mode=mode)._replace(handle=poller, birth=birth))
+        return self.tokens
+
+
+@pytest.fixture
+def told() -> Told:
+    return Told()
+
+
+def test_first_listener_wakes(told: Told) -> None:
+    """The first registration of a cgroup, or of one made again, wakes the source at once, no other does."""
+    told.add("/a")
+    told.add("/a")
+    assert told.times == 1
+    told.add("/a/b", Mode.LOCAL)
+    assert told.times == 2
+    told.add("/a", birth=8)
+    assert told.times == 3
+    assert told.exchange.sampled() == {Place("/a", 7), Place("/a", 8), Place("/a/b", 7)}
+
+
+def test_local_listener_at_the_top(told: Told) -> None:
+    """Whoever hears the machine alone has no use for samples of cgroups."""
+    told.add("/", Mode.LOCAL)
+    assert told.times == 0
+    assert not told.exchange.sampled()
+    told.add("/", Mode.HIERARCHY, birth=0)
+    assert told.times == 1
+    assert told.exchange.sampled() == {Place("/", 0)}
+
+
+def test_same_set_is_the_same_object(told: Told) -> None:
+    """The set is another object when, and only when, a cgroup came or went."""
+    first = told.add("/a")
+    before = told.exchange.sampled()
+    second = told.add("/a")
+    told.exchange.end(second)
+    assert told.exchange.sampled() is before
+    told.exchange.end(first)
+    assert not told.exchange.sampled()
 
 
 class Graveyard:

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from pressurefs.recorder import record
+from pressurefs.registry import Place
 from pressurefs.sources.replay import ReplaySource
 from pressurefs.trace import parse_trace
 from pressurefs.window import Sample
@@ -20,6 +21,7 @@ class LookedAt:
 
     name = "looked at"
     limits = "none"
+    alarm_fd: int | None = None
 
     def __init__(self) -> None:
         self.looks: list[float] = []
@@ -28,6 +30,9 @@ class LookedAt:
     def start(self, now: float) -> None:
         """Count as a look."""
         self.looks.append(now)
+
+    def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
+        """Listen to nobody."""
 
     def read(self, now: float) -> list[Sample]:
         """Find nothing."""

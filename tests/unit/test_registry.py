@@ -6,7 +6,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from pressurefs.levels import Level
 from pressurefs.protocol import Mode
-from pressurefs.registry import Registration, Registry
+from pressurefs.registry import Place, Registration, Registry
 from tests.unit.listeners import CGROUPS, LEVELS, MODES, UIDS, listener
 
 
@@ -57,6 +57,9 @@ class RegistryMachine(RuleBasedStateMachine):
         assert self.registry.tokens() == {one.token for one in self.model}
         for uid in (0, 7, 1000, 1001, 4242):
             assert self.registry.held_by(uid) == sum(one.uid == uid for one in self.model)
+        hearing = [one for one in self.model if (one.cgroup, one.mode) != ("/", Mode.LOCAL)]
+        hear_limits = {Place(one.cgroup, one.birth) for one in hearing}
+        assert self.registry.sampled() == hear_limits
 
     @invariant()
     def finds_who_listens(self) -> None:

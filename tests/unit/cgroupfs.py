@@ -1,0 +1,129 @@
+"""A cgroup tree of a test, plain files that count as the kernel counts; and a sampler of it."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from pressurefs.cgroups import CgroupRoot
+from pressurefs.registry import Place
+from pressurefs.sources.memcg import CgroupSampler
+from pressurefs.window import Sample
+
+# Excerpts; the counters that a test sets stand between others.
+_STAT = """\
+anon 4096
+file 1703936
+pgfault 88
+pgscan {scan_all}
+pgsteal {steal_all}
+pgscan_kswapd {scan_kswapd}
+pgscan_direct {scan_direct}
+pgscan_khugepaged {scan_khugepaged}
+pgscan_proactive {scan_proactive}
+pgsteal_kswapd {steal_kswapd}
+pgsteal_direct {steal_direct}
+pgsteal_khugepaged {steal_khugepaged}
+pgsteal_proactive {steal_proactive}
+thp_fault_alloc 0
+"""
+_EVENTS = "low 3\nhigh {high}\nmax {max}\noom {oom}\noom_kill 5\noom_group_kill 0\n"
+
+
+class Cgroupfs:
+    """Cgroups below a folder.  ``told_apart``: memory.stat says who scanned."""
+
+    def __init__(self, path: Path, *, told_apart: bool = True) -> None:
+        self.path = path
+        self._stat = "".join(
+            line
+            for line in _STAT.splitlines(keepends=True)
+            if told_apart or not line.startswith(("pgscan_", "pgsteal_"))
+        )
+        self._counters: dict[tuple[str, str], defaultdict[str, int]] = {}
+
+    def make(self, *cgroups: str) -> None:
+        """Make cgroups, parents first."""
+        for cgroup in cgroups:
+            (self.path / cgroup.strip("/")).mkdir()
+            for name in ("memory.stat", "memory.events", "memory.events.local"):
+                self._counters[cgroup, name] = defaultdict(int)
+                self._write(cgroup, name)
+
+    def remove(self, cgroup: str) -> None:
+        """Remove a cgroup; its files stay what they are for whoever holds them open."""
+        folder = self.path / cgroup.strip("/")
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
+
+    def scan(self, owner: str, scanned: int, reclaimed: int, who: str = "direct") -> None:
+        """Let pages of ``owner`` be scanned, on whosever account."""
+        for cgroup in _upwards(owner):
+            counters = self._counters[cgroup, "memory.stat"]
+            for what, pages in (("scan", scanned), ("steal", reclaimed)):
+                counters[f"{what}_{who}"] += pages
+                counters[f"{what}_all"] += pages
+            self._write(cgroup, "memory.stat")
+
+    def reach(self, cgroup: str, limit: str = "max", times: int = 1) -> None:
+        """Let the limit of a cgroup be reached."""
+        self._counters[cgroup, "memory.events.local"][limit] += times
+        self._write(cgroup, "memory.events.local")
+        for one in _upwards(cgroup):
+            self._counters[one, "memory.events"][limit] += times
+            self._write(one, "memory.events")
+
+    def _write(self, cgroup: str, name: str) -> None:
+        counters = self._counters[cgroup, name]
+        template = self._stat if name == "memory.stat" else _EVENTS
+        # In place: whoever holds the file open sees what is written.
+        text = template.format_map(counters)
+        (self.path / cgroup.strip("/") / name).write_text(text)
+
+
+def _upwards(cgroup: str) -> Iterator[str]:
+    while cgroup:
+        yield cgroup
+        cgroup = cgroup.rpartition("/")[0]
+
+
+LOOK_SECONDS = 0.03
+TREE = ("/a", "/a/b", "/a/b/c", "/a/d", "/e")
+
+
+class Sampled:
+    """A tree, a sampler of some of it, and a clock."""
+
+    def __init__(self, path: Path, tree: Cgroupfs | None = None) -> None:
+        self.tree = tree or Cgroupfs(path)
+        if tree is None:
+            self.tree.make(*TREE)
+        self.root = CgroupRoot(str(path))
+        self.sampler = CgroupSampler(self.root)
+        self.now = 0.0
+        self.is_stalled = False
+
+    def listen_to(self, *cgroups: str) -> None:
+        """Sample these, and look at each for the first time."""
+        places = (Place(cgroup, self.root.inode_of(cgroup) or 0) for cgroup in cgroups)
+        self.sampler.sample_only(frozenset(places))
+        assert not self.look()
+
+    def look(self, seconds: float = LOOK_SECONDS) -> list[Sample]:
+        """Let time pass, and look."""
+        self.now += seconds
+        return self.sampler.read(self.now, is_stalled=self.is_stalled)
+
+    def found(self, seconds: float = LOOK_SECONDS) -> dict[str, tuple[int, int]]:
+        """Let time pass, look, and return the pages by cgroup."""
+        samples = self.look(seconds)
+        assert all(one.time == self.now for one in samples)
+        assert all(one.priority is None for one in samples)
+        pages = {one.cgroup: (one.scanned, one.reclaimed) for one in samples}
+        assert len(pages) == len(samples)
+        return pages
+
+    def close(self) -> None:
+        """Close what is open."""
+        self.sampler.close()
+        self.root.close()

@@ -6,7 +6,9 @@ Some facts about sampling:
 
 - pgscan_* and pgsteal_* are counted where the kernel's vmpressure() is told of them, by kswapd, by
   direct reclaim and by khugepaged.  Proactive reclaim has counters of its own and is no pressure.
-  Reclaim at a cgroup's limit is in none of these up to Linux 7.0.
+  Reclaim at a cgroup's limit is in none of these up to Linux 7.0, and in them later; pgscan_anon and
+  pgscan_file have all of it on all kernels.  kswapd never works for a limit, and whoever reclaims for the
+  machine is in allocstall_* first.
 - Looking late loses nothing but merges: what happened between two looks is one sample, and at most
   one window.  While pages are scanned a look every 2 ms gave a quarter of the kernel's own windows in
   a thrash, every 10 ms a ninth, every 100 ms an eightieth.  A look costs some 20 us.
@@ -51,18 +53,31 @@ WATERMARKS_SECONDS = 30.0
 # streaming read, 79 %.  scripts/machine plays all three.
 EXHAUSTED_AVAILABLE_SHARE = 0.02
 
-_SCANNED = re.compile(rb"pgscan_(kswapd|direct|khugepaged)")
-_RECLAIMED = re.compile(rb"pgsteal_(kswapd|direct|khugepaged)")
-_STALLS = re.compile(rb"allocstall(_\w+)?")
+# The sums by kind of page and by whom are read while processors go on counting: less is no difference.
+_DIFFERENCE_PAGES = 2**16
+
 _FREE_PAGES = re.compile(rb"nr_free_pages")
+_SCANNED_BY_KSWAPD = re.compile(rb"pgscan_kswapd")
+_RECLAIMED_BY_KSWAPD = re.compile(rb"pgsteal_kswapd")
+_SCANNED_BY_OTHERS = re.compile(rb"pgscan_(direct|khugepaged)")
+_RECLAIMED_BY_OTHERS = re.compile(rb"pgsteal_(direct|khugepaged)")
+_STALLS = re.compile(rb"allocstall(_\w+)?")
+
+_SCANNED_BY_WHOM = re.compile(rb"^pgscan_(?:kswapd|direct|khugepaged|proactive) (\d+)$", re.MULTILINE)
+_SCANNED_BY_KIND = re.compile(rb"^pgscan_(?:anon|file) (\d+)$", re.MULTILINE)
 
 
 class Counters(NamedTuple):
-    """One look at /proc/vmstat: pages free, pages and stalled allocations since boot."""
+    """One look at /proc/vmstat: pages free, pages and stalled allocations since boot.
+
+    The others are those who want memory themselves; on some kernels at the limit of a cgroup, too.
+    """
 
     free_pages: int
-    scanned: int
-    reclaimed: int
+    scanned_by_kswapd: int
+    reclaimed_by_kswapd: int
+    scanned_by_others: int
+    reclaimed_by_others: int
     stalls: int
 
 
@@ -75,9 +90,15 @@ class VmstatFile:
         """Raise SourceUnavailable where there is no such file or it shows no reclaim."""
         self._file = HeldFile.open(path)
         names = [line.partition(b" ")[0] for line in self._file.read().split(b"\n")]
+        self._shows_limits_apart = False
         self._places = [
             [(number, len(name) + 1) for number, name in enumerate(names) if wanted.fullmatch(name)]
-            for wanted in (_FREE_PAGES, _SCANNED, _RECLAIMED, _STALLS)
+            for wanted in (
+                _FREE_PAGES,
+                *(_SCANNED_BY_KSWAPD, _RECLAIMED_BY_KSWAPD),
+                *(_SCANNED_BY_OTHERS, _RECLAIMED_BY_OTHERS),
+                _STALLS,
+            )
         ]
         if not all(self._places):
             self.close()
@@ -87,6 +108,19 @@ class VmstatFile:
         """Read the counters as of now."""
         lines = self._file.read().split(b"\n")
         return Counters(*(sum(int(lines[number][start:]) for number, start in one) for one in self._places))
+
+    def shows_limits_apart(self) -> bool:
+        """Tell whether what was scanned at limits was seen by kind of page and not by whom.
+
+        Where it was not, either this kernel shows it both ways or no limit was reached yet.
+        """
+        if not self._shows_limits_apart:
+            text = self._file.read()
+            by_kind, by_whom = (
+                sum(map(int, names.findall(text))) for names in (_SCANNED_BY_KIND, _SCANNED_BY_WHOM)
+            )
+            self._shows_limits_apart = by_kind - by_whom > _DIFFERENCE_PAGES
+        return self._shows_limits_apart
 
     def close(self) -> None:
         """Close the file."""
@@ -161,11 +195,14 @@ class VmstatSource:
         counters, last = self._vmstat.read(), self._last
         self._last, self._looked = counters, now
         # The counters are sums over processors, and one that is just being unplugged may be missing.
-        scanned, reclaimed, stalls = (
+        scanned, reclaimed, more_scanned, more_reclaimed, stalls = (
             max(0, one - before) for one, before in zip(counters[1:], last[1:], strict=True)
         )
         if stalls:
             self._stalled_at = now
+        if (more_scanned or more_reclaimed) and (self._is_stalled(now) or self._vmstat.shows_limits_apart()):
+            scanned += more_scanned
+            reclaimed += more_reclaimed
         if not (scanned or reclaimed or stalls):
             return []
         self._busy_until = now + BUSY_LINGER_SECONDS

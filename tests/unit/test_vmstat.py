@@ -12,7 +12,8 @@ from pressurefs.levels import RFC, Level
 from pressurefs.registry import Registry
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.choice import Roots, open_source
-from pressurefs.sources.looks import EXHAUSTED_PRIORITY
+from pressurefs.sources.looks import BUSY_SECONDS, EXHAUSTED_PRIORITY
+from pressurefs.sources.memcg import LIMIT_SECONDS
 from pressurefs.sources.vmstat import (
     EXHAUSTED_AVAILABLE_SHARE,
     Counters,
@@ -36,10 +37,10 @@ def descriptors() -> list[str]:
 
 
 def test_counters(procfs: Procfs) -> None:
-    """Free pages, and the sums of reclaim by kswapd, direct and khugepaged and of all stalls, are read."""
+    """Free pages, reclaim by kswapd, the sum of direct's and khugepaged's, and of all stalls, are read."""
     file = VmstatFile(procfs.path / "vmstat")
     procfs.add(scan_direct=2, steal_khugepaged=1, stalls=3)
-    assert file.read() == Counters(1_000_000, scanned=3002, reclaimed=3001, stalls=3 + 10 + 11)
+    assert file.read() == Counters(1_000_000, 1000, 1000, 2002, 2001, stalls=3 + 10 + 11)
     file.close()
 
 
@@ -63,6 +64,40 @@ def test_what_is_no_pressure(procfs: Procfs, counter: str) -> None:
     source = VmstatSource(procfs.path)
     procfs.add(**{counter: 100_000})
     assert not source.read(1.0)
+    source.close()
+
+
+def test_kernel_that_counts_limits_too(procfs: Procfs) -> None:
+    """Where reclaim at limits may be in the counters, that of others than kswapd counts with a stall only."""
+    procfs.counters["scan_file"] = 3000
+    procfs.add()
+    source = VmstatSource(procfs.path)
+    at_limit = {"scan_direct": 640, "steal_direct": 640, "scan_file": 640, "steal_file": 640}
+    procfs.add(**at_limit)
+    assert not source.read(1.0)
+    assert source.next_look() > 1.0 + BUSY_SECONDS
+    procfs.add(**at_limit, scan_kswapd=50, steal_kswapd=40)
+    assert source.read(2.0) == [Sample(2.0, "/", 50, 40)]
+    procfs.add(**at_limit, stalls=1)
+    assert source.read(3.0) == [Sample(3.0, "/", 640, 640)]
+    procfs.add(**at_limit)
+    assert source.read(3.0 + LIMIT_SECONDS) == [Sample(3.0 + LIMIT_SECONDS, "/", 640, 640)]
+    procfs.add(**at_limit)
+    assert not source.read(3.1 + LIMIT_SECONDS)
+    source.close()
+
+
+def test_kernel_that_shows_limits_apart(procfs: Procfs) -> None:
+    """Once a limit is seen to be counted by kind of page alone, all direct reclaim is the machine's."""
+    procfs.counters["scan_file"] = 3000
+    procfs.add()
+    source = VmstatSource(procfs.path)
+    procfs.add(scan_file=60_000)
+    procfs.add(scan_direct=1, scan_file=1)
+    assert not source.read(1.0)
+    procfs.add(scan_anon=10_000)
+    procfs.add(scan_direct=1, scan_file=1)
+    assert source.read(2.0) == [Sample(2.0, "/", 1, 0)]
     source.close()
 
 

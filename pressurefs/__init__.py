@@ -23,6 +23,7 @@ Rooms, the lowest first; imports point downwards only:
     binding                       the Python packages that reach libfuse
     exits, log                    exit codes; lines that nobody waits for
     staying, unmounting           memory under pressure; how a mount is taken away
+    systemd                       what systemd is told
     status, daemon                what a mount says of itself; threads, start and stop
     commands, cli                 the command
 """

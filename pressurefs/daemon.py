@@ -22,7 +22,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import NamedTuple
 
-from pressurefs import exits, mounts, staying
+from pressurefs import exits, mounts, staying, systemd
 from pressurefs.binding import Loop
 from pressurefs.binding.choice import BindingUnavailable, open_binding
 from pressurefs.cgroups import CgroupRoot
@@ -116,6 +116,7 @@ class Daemon:
                 if self._removals is not None:
                     self._start("removals", self._removals.run)
                 _say_ready(self._settings.ready_fd)
+                systemd.notify("READY=1")
                 self._await_end()
             elif first is _Event.ASKED_TO_STOP:
                 # What is being mounted must be there before it can be taken away.
@@ -124,6 +125,7 @@ class Daemon:
                 why = f"the kernel has not answered for {_READY_TIMEOUT_SECONDS:.0f} s"
                 self._fault = Exit(exits.FUSE_UNAVAILABLE, "mount", why)
         finally:
+            systemd.notify("STOPPING=1")
             self._unmount()
             self._stopping.set()
             self._awaken()

@@ -50,6 +50,7 @@ ORDER = [
     *("binding", "binding.fusepy", "binding.mfusepy", "binding.choice"),
     *("exits", "log"),
     *("staying", "unmounting"),
+    "systemd",
     *("status", "daemon"),
     *("commands", "cli", "__main__"),
 ]

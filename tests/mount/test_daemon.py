@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -142,6 +143,17 @@ def test_busy_at_the_end(mount: Mounted, number: signal.Signals) -> None:
         assert os.listdir(mount.path) == []
         with pytest.raises(OSError, match=r"not connected|No such device|Software caused"):
             user.do("os.write(fd, b'1 low')")
+
+
+def test_systemd_is_told(place: Path, fuse: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    """A manager hears that the mount answers, and that it is about to go."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(10)
+        manager.bind(str(place / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(place / "notify"))
+        with mounted(place):
+            assert manager.recv(100) == b"READY=1"
+        assert manager.recv(100) == b"STOPPING=1"
 
 
 def test_inside_a_cgroup_tree(place: Path, fuse: None) -> None:  # noqa: ARG001

@@ -78,6 +78,7 @@ def _add_serving(subparsers: _Subparsers) -> None:
     mount.add_argument(
         "--ready-fd", type=int, metavar="N", help="write a newline there when the mount answers"
     )
+    mount.add_argument("--record", type=Path, metavar="FILE", help="also write a trace of what is judged")
     mount.add_argument("mountpoint", metavar="DIR")
 
     umount = subparsers.add_parser("umount", help="unmount DIR")

@@ -45,6 +45,7 @@ def mount(parsed: argparse.Namespace) -> int:
         roots=Roots(Path(parsed.proc)),
         options=_mount_options(parsed.options),
         ready_fd=parsed.ready_fd,
+        record=parsed.record,
     )
     Daemon(settings).run()
     return exits.DONE

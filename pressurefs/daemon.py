@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum, auto
+from pathlib import Path
 from typing import NamedTuple
 
 from pressurefs import exits, mounts, staying, systemd
@@ -30,6 +31,7 @@ from pressurefs.control import ControlFiles, TopDirectory
 from pressurefs.exchange import Exchange
 from pressurefs.exits import Exit
 from pressurefs.levels import Thresholds
+from pressurefs.recorder import TraceWriter
 from pressurefs.registrar import Registrar
 from pressurefs.removals import Removals
 from pressurefs.signaller import Signaller
@@ -67,6 +69,7 @@ class Settings(NamedTuple):
     roots: Roots
     options: dict[str, str | bool]
     ready_fd: int | None
+    record: Path | None
 
 
 class Daemon:
@@ -84,6 +87,7 @@ class Daemon:
         self._binding = _open_binding()
         cgroups = _open_cgroups(settings.cgroup)
         self._source = _open_source(settings, cgroups)
+        self._trace = None if settings.record is None else _open_trace(settings.record, self._source)
         self._signaller = _open_signaller()
         # Opened early: select(2), which alone waits to the microsecond, takes low descriptors only.
         self._awaken_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -131,6 +135,8 @@ class Daemon:
             self._awaken()
             # The path is gone: who wakes up and looks finds ENOENT, as after the removal of a cgroup.
             self._exchange.end_all()
+            if self._trace is not None:
+                self._trace.close()
         if self._fault is not None:
             raise self._fault
 
@@ -165,8 +171,11 @@ class Daemon:
         self._happened.put(_Event.ANSWERS)
 
     def _pump(self) -> None:
-        source = self._source
-        source.start(time.monotonic())
+        source, trace = self._source, self._trace
+        started = time.monotonic()
+        source.start(started)
+        if trace is not None:
+            trace.start(started)
         sampled: object = None
         while not self._stopping.is_set():
             wanted = self._exchange.sampled()
@@ -176,6 +185,8 @@ class Daemon:
             samples = source.read(time.monotonic())
             if samples:
                 self._exchange.feed(samples)
+                if trace is not None:
+                    trace.put(samples)
             due = source.next_look()
             if due is None:
                 _log.info("source %s: nothing more to come", source.name)
@@ -286,6 +297,13 @@ def _open_source(settings: Settings, cgroups: CgroupRoot | None) -> Source:
         return open_source(settings.source, settings.roots, cgroups)
     except SourceUnavailable as error:
         raise Exit(exits.SOURCE_UNAVAILABLE, f"source {settings.source}", error.strerror) from None
+
+
+def _open_trace(path: Path, source: Source) -> TraceWriter:
+    try:
+        return TraceWriter(path, source)
+    except OSError as error:
+        raise Exit(exits.UNEXPECTED, f"--record {path}", error.strerror) from None
 
 
 def _open_cgroups(path: str | None) -> CgroupRoot | None:

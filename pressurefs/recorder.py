@@ -1,18 +1,33 @@
-"""Writes down what a source sees, without a mount: the other end of the replay source."""
+"""Writes down what a source sees: the other end of the replay source.
 
+``record`` does nothing else, without a mount.  ``TraceWriter`` writes down what a mount judges, in a thread
+of its own: a disk that is full or slow, or a pipe that nobody reads, holds up no signal.
+"""
+
+import contextlib
+import logging
 import os
 import platform
+import queue
+import threading
 import time
+from collections.abc import Iterable
+from pathlib import Path
 from typing import TextIO
 
 from pressurefs.sources import Source
 from pressurefs.trace import Header, render_header, render_sample
+from pressurefs.window import Sample
+
+_log = logging.getLogger("pressurefs.recorder")
+
+_LOOKS_MAX = 10_000  # that wait to be written: 20 s of reclaim, some 4 MB
+_FLUSH_SECONDS = 1.0
 
 
 def record(source: Source, file: TextIO, seconds: float | None) -> None:
     """Write a trace until ``seconds`` have passed, the source has ended or the user interrupts."""
-    header = Header(platform.release(), os.sysconf("SC_PAGE_SIZE"), source.name)
-    print(render_header(header), file=file, flush=True)
+    print(_render_header(source), file=file, flush=True)
     started = time.monotonic()
     ends = None if seconds is None else started + seconds
     source.start(started)
@@ -30,3 +45,73 @@ def record(source: Source, file: TextIO, seconds: float | None) -> None:
         pass
     finally:
         source.close()
+
+
+class TraceWriter:
+    """A trace in the making.  Lives as long as the mount.
+
+    It is whole up to some moment: the first line that cannot be written is the end, and is told.
+    """
+
+    def __init__(self, path: Path, source: Source) -> None:
+        """Open the file; OSError where that cannot be."""
+        # A pipe that nobody reads is an error, not something to wait for.
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC
+        self._fd = os.open(path, flags, 0o666)
+        os.set_blocking(self._fd, True)
+        self._path = path
+        self._header = _render_header(source)
+        self._whole_bytes = 0
+        self._started = 0.0
+        self._is_over = False
+        self._looks: queue.Queue[Iterable[Sample] | None] = queue.Queue(_LOOKS_MAX)
+        self._writer = threading.Thread(target=self._write, name="recorder", daemon=True)
+
+    def start(self, now: float) -> None:
+        """Begin: the trace's second 0 is ``now``, as the source's."""
+        self._started = now
+        self._writer.start()
+
+    def put(self, samples: Iterable[Sample]) -> None:
+        """Write samples down, sooner or later; never blocks."""
+        if self._is_over:
+            return
+        try:
+            self._looks.put_nowait(samples)
+        except queue.Full:
+            self._end("it is written slower than it grows")
+
+    def close(self) -> None:
+        """Write what is left, unless that takes too long."""
+        self._is_over = True
+        with contextlib.suppress(queue.Full):
+            self._looks.put_nowait(None)
+        if self._writer.is_alive():
+            self._writer.join(_FLUSH_SECONDS)
+
+    def _end(self, why: str | None) -> None:
+        self._is_over = True
+        _log.warning("%s: %s: the trace ends here", self._path, why)
+
+    def _write(self) -> None:
+        try:
+            self._write_lines([self._header])
+            while (samples := self._looks.get()) is not None:
+                relative = (one._replace(time=one.time - self._started) for one in samples)
+                self._write_lines(map(render_sample, relative))
+        except OSError as error:
+            self._end(error.strerror)
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._fd, self._whole_bytes)
+        os.close(self._fd)
+
+    def _write_lines(self, lines: Iterable[str]) -> None:
+        left = "".join(f"{line}\n" for line in lines).encode()
+        size = len(left)
+        while left:
+            left = left[os.write(self._fd, left) :]
+        self._whole_bytes += size
+
+
+def _render_header(source: Source) -> str:
+    return render_header(Header(platform.release(), os.sysconf("SC_PAGE_SIZE"), source.name))

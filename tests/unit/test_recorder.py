@@ -1,12 +1,16 @@
 """The recorder: what a source saw is what a replay plays."""
 
+import fcntl
 import io
+import itertools
 import math
+import os
 import time
+from pathlib import Path
 
 import pytest
 
-from pressurefs.recorder import record
+from pressurefs.recorder import TraceWriter, record
 from pressurefs.registry import Place
 from pressurefs.sources.replay import ReplaySource
 from pressurefs.trace import parse_trace
@@ -93,3 +97,37 @@ def test_interrupted_record_is_whole(seconds: float | None) -> None:
     record(source, file, seconds)
     assert len(list(parse_trace(file.getvalue().splitlines())[1])) == 1
     assert source.closed
+
+
+def test_writer_whom_nobody_reads(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A pipe that is not read holds up nobody: the trace ends somewhere, and what came before is whole."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    filler = fcntl.fcntl(reader, fcntl.F_GETPIPE_SZ)
+    other = os.open(pipe, os.O_WRONLY)
+    os.write(other, b"x" * filler)
+    writer = TraceWriter(pipe, LookedAt())
+    writer.start(0.0)
+    for _ in range(20_000):
+        writer.put(SAMPLES[:1])
+    assert "it is written slower than it grows: the trace ends here" in caplog.text
+    os.set_blocking(reader, True)
+    with os.fdopen(reader) as lines:
+        assert lines.read(filler) == "x" * filler
+        _, samples = parse_trace(lines)
+        assert list(itertools.islice(samples, 10_000)) == SAMPLES[:1] * 10_000
+    os.close(other)
+    writer.close()
+
+
+def test_writer_ends_whole(tmp_path: Path) -> None:
+    """What was put before the end is written at the end."""
+    path = tmp_path / "trace"
+    writer = TraceWriter(path, LookedAt())
+    writer.start(0.0)
+    for _ in range(100):
+        writer.put(SAMPLES[:1])
+    writer.close()
+    with path.open() as lines:
+        assert len(list(parse_trace(lines)[1])) == 100

@@ -26,6 +26,7 @@ Rooms, the lowest first; imports point downwards only:
     systemd                       what systemd is told
     status, daemon                what a mount says of itself; threads, start and stop
     commands, cli                 the command
+    fstab                         what mount(8) runs
 """
 
 from pressurefs.client import PressureEvent, vmpressure_fd

@@ -52,7 +52,7 @@ ORDER = [
     *("staying", "unmounting"),
     "systemd",
     *("status", "daemon"),
-    *("commands", "cli", "__main__"),
+    *("commands", "cli", "fstab", "__main__"),
 ]
 
 # What comes from outside the standard library, and the one room that may have it.

@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
     _Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001, its only name
 
+WATCH = """
+Show events as they come, each once, at its own level.  In a terminal: a live picture.  In a pipe or a file:
+a line "TIME LEVEL +COUNT" for each level that had events in the last 20 ms, the highest level first; TIME
+is ISO 8601 with milliseconds and without blanks.  It ends at Ctrl-C with exit code 0, at the unmount with
+7.  Whoever watches a cgroup listens to it, so its ancestors' listeners of mode default then hear less.
+"""
+
 SECONDS_MAX = 1e6  # eleven days: what poll(2) can wait, and more than anybody will
 
 
@@ -110,6 +117,10 @@ def _add_listening(subparsers: _Subparsers) -> None:
 
 
 def _add_watching(subparsers: _Subparsers) -> None:
+    watch = subparsers.add_parser("watch", help="show events as they come", description=WATCH)
+    watch.set_defaults(command=commands.watch)
+    watch.add_argument("--cgroup", metavar="/C", help="default: the whole machine")
+
     inject = subparsers.add_parser(
         "inject", help="put an event, or scanned and reclaimed pages, into a mount"
     )

@@ -7,6 +7,7 @@ loaded.
 import argparse
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -141,6 +142,25 @@ def inject(parsed: argparse.Namespace) -> int:
     return exits.DONE
 
 
+def watch(parsed: argparse.Namespace) -> int:
+    """Show events as they come."""
+    from pressurefs.watching import Listening, watch  # noqa: PLC0415
+
+    mount = _found_mount()
+    control = client.control_path(mount, parsed.cgroup)
+    try:
+        try:
+            listening = Listening(mount, parsed.cgroup)
+        except OSError as error:
+            raise Exit(exits.UNEXPECTED, f"register in {control}", error.strerror) from None
+        watch(listening, sys.stdout, str(control.parent))
+    except KeyboardInterrupt:
+        return exits.DONE
+    if _is_pressurefs(mount):
+        raise Exit(exits.UNEXPECTED, str(control.parent), "the cgroup was removed")
+    raise Exit(exits.NOT_A_PRESSUREFS_MOUNT, mount, "was unmounted")
+
+
 def status(parsed: argparse.Namespace) -> int:
     """Print what is known of a mount and of the machine."""
     from pressurefs.status import examine_machine, read_mount  # noqa: PLC0415
@@ -200,10 +220,14 @@ def _found_mount() -> str:
 def _require_mount(path: str) -> str:
     """Return the real path of a pressurefs mount; Exit where it is none."""
     mountpoint = os.path.realpath(path)
-    mounted = mounts.topmost(mounts.read_mountinfo(), mountpoint)
-    if mounted is None or mounted.filesystem_type != mounts.FILESYSTEM_TYPE:
+    if not _is_pressurefs(mountpoint):
         raise Exit(exits.NOT_A_PRESSUREFS_MOUNT, path, "not a pressurefs mount")
     return mountpoint
+
+
+def _is_pressurefs(mountpoint: str) -> bool:
+    mounted = mounts.topmost(mounts.read_mountinfo(), mountpoint)
+    return mounted is not None and mounted.filesystem_type == mounts.FILESYSTEM_TYPE
 
 
 def _usable_fd(digits: str, taken: Sequence[int] | dict[int, tuple[str, str | None]]) -> int:

@@ -52,6 +52,7 @@ ORDER = [
     *("staying", "unmounting"),
     "systemd",
     *("status", "daemon"),
+    *("picture", "watching"),
     *("commands", "cli", "fstab", "__main__"),
 ]
 

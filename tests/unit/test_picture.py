@@ -1,0 +1,205 @@
+"""What is shown of the events that were heard: each once, at its own level, in what room there is."""
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pressurefs.levels import Level
+from pressurefs.picture import (
+    Counts,
+    Look,
+    Separation,
+    Tally,
+    render_age,
+    render_changes,
+    render_lines,
+    render_picture,
+    render_strip,
+    render_summary,
+)
+
+LOOK = Look(columns=80, rows=24, colour=False, blocks=True)
+
+
+@pytest.mark.parametrize(
+    ("heard", "told"),
+    [
+        ([(0, 0, 0)], [(0, 0, 0)]),
+        ([(1, 0, 0)], [(1, 0, 0)]),
+        ([(1, 1, 0)], [(0, 1, 0)]),
+        ([(1, 1, 1)], [(0, 0, 1)]),
+        ([(9, 4, 1)], [(5, 3, 1)]),
+        ([(5, 0, 0), (4, 4, 1)], [(5, 0, 0), (0, 3, 1)]),
+        # Torn: oom is seen at low first, then higher up; one event of low makes up for it.
+        ([(1, 0, 0), (0, 1, 1)], [(1, 0, 0), (0, 0, 1)]),
+        ([(1, 0, 0), (0, 1, 1), (1, 0, 0)], [(1, 0, 0), (0, 0, 1), (0, 0, 0)]),
+        ([(1, 1, 0), (0, 0, 1), (2, 1, 0)], [(0, 1, 0), (0, 0, 1), (1, 0, 0)]),
+    ],
+)
+def test_separation(heard: list[tuple[int, int, int]], told: list[tuple[int, int, int]]) -> None:
+    """An event that several eventfds heard is told once, as the highest; a torn one is made good."""
+    separation = Separation()
+    assert [separation.add(Counts(*one)) for one in heard] == told
+
+
+@given(st.lists(st.tuples(st.sampled_from(Level), st.integers(0, 2))))
+def test_separation_comes_right(events: list[tuple[Level, int]]) -> None:
+    """However readings tear events, in the end at least as many were told at or above each level as came."""
+    separation = Separation()
+    readings = [[0, 0, 0] for _ in range(len(events) + 2)]
+    for number, (level, lateness) in enumerate(events):
+        for at in Level:
+            if at <= level:
+                # Lower levels are added to first, and so are never read later.
+                readings[number + min(at, lateness)][at] += 1
+    told = [separation.add(Counts(*one)) for one in readings]
+    for level in Level:
+        at_least = sum(event >= level for event, _ in events)
+        assert sum(sum(one[level:]) for one in told) >= at_least
+    assert sum(one.oom for one in told) == sum(level is Level.OOM for level, _ in events)
+
+
+def test_tally() -> None:
+    """Events leave the second and the minute, and stay in the total."""
+    tally = Tally()
+    tally.add(100.0, Counts(3, 2, 1))
+    tally.add(150.0, Counts(10, 0, 0))
+    assert tally.since(149.5) == Counts(10, 0, 0)
+    assert tally.since(90.0) == Counts(13, 2, 1)
+    tally.add(300.0, Counts(1, 0, 0))
+    assert tally.since(240.0) == Counts(1, 0, 0)
+    assert tally.total == Counts(14, 2, 1)
+    assert tally.age(Level.OOM, 301.0) == 201.0
+    assert Tally().age(Level.LOW, 301.0) is None
+
+
+@pytest.mark.parametrize("seconds", [0.25, 0.5, 1, 2, 3, 5, 10, 20])
+def test_columns(seconds: float) -> None:
+    """The last column is now's, the first a minute ago; what is older is in none."""
+    tally = Tally()
+    for at in (1000.0, 1000.0 + seconds, 1060.0):
+        tally.add(at, Counts(1, 0, 0))
+    columns = tally.columns(1060.0 - 60 % seconds, seconds)
+    assert len(columns) == 60 / seconds
+    assert sum(one.low for one in columns) == 2
+    assert columns[-1].low == 1
+    assert columns[0].low == 1
+
+
+def test_lines() -> None:
+    """A line is a time, a level and a count, the highest level first; a level without events has none."""
+    moment = datetime(2026, 11, 23, 18, 5, 9, 70_000, tzinfo=UTC)
+    assert render_lines(moment, Counts(2, 0, 1)).splitlines() == [
+        "2026-11-23T18:05:09.070+00:00 oom +1",
+        "2026-11-23T18:05:09.070+00:00 low +2",
+    ]
+    assert render_lines(moment, Counts()) == ""
+
+
+def test_summary() -> None:
+    """The summary names all levels."""
+    assert render_summary(Counts(2, 0, 1)) == "1 oom, 0 medium, 2 low"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "-"),
+        (0.0, "now"),
+        (0.99, "now"),
+        (1.0, "1 s ago"),
+        (59.9, "59 s ago"),
+        (60.0, "1 min ago"),
+        (3599.0, "59 min ago"),
+        (3600.0, "1 h ago"),
+        (86400.0, "1 d ago"),
+    ],
+)
+def test_age(seconds: float | None, text: str) -> None:
+    """An age is told in its largest unit."""
+    assert render_age(seconds) == text
+
+
+def test_strip() -> None:
+    """A step is twice as many events, and what is off the scale is at its top."""
+    counts = [0, 1, 2, 3, 4, 8, 16, 32, 64, 127, 128, 10**6]
+    assert render_strip(counts, blocks=True) == " ▁▂▂▃▄▅▆▇▇██"
+    assert render_strip(counts, blocks=False) == " .::-=+*##@@"
+
+
+def picture(look: Look, title: str = "/mnt") -> list[str]:
+    tally = Tally()
+    tally.add(1000.0, Counts(300, 0, 0))
+    tally.add(1040.0, Counts(5, 2, 0))
+    return render_picture(tally, look, title, "18:05:09", 1040.5)
+
+
+def test_picture() -> None:
+    """The picture as a whole."""
+    assert picture(LOOK) == [
+        "memory pressure: /mnt" + "18:05:09".rjust(59),
+        "",
+        "          last second  last minute        total    last event",
+        "oom                 0            0            0             -",
+        "medium              2            2            2           now",
+        "low                 5          305          305           now",
+        "",
+        "        a minute ago" + "now".rjust(48),
+        "oom     " + " " * 60,
+        "medium  " + " " * 59 + "▂",
+        "low     " + " " * 19 + "█" + " " * 39 + "▃",
+        "",
+        "A step up is twice as many events.  Ctrl-C ends.",
+    ]
+
+
+@pytest.mark.parametrize("columns", [1, 2, 7, 8, 9, 12, 20, 39, 40, 41, 60, 61, 67, 68, 80, 127, 250, 400])
+@pytest.mark.parametrize("rows", [1, 2, 4, 5, 9, 13, 50])
+def test_picture_fits(columns: int, rows: int) -> None:
+    """Nothing is wider or higher than the screen."""
+    shown = picture(LOOK._replace(columns=columns, rows=rows))
+    assert len(shown) <= rows
+    assert max(map(len, shown)) <= columns
+
+
+def test_small_picture() -> None:
+    """Where there are few rows, the levels' numbers are what stays."""
+    assert [row.split()[0] for row in picture(LOOK._replace(rows=4))] == ["memory", "oom", "medium", "low"]
+    assert [row.split()[0] for row in picture(LOOK._replace(rows=9))][5:] == ["a", "oom", "medium", "low"]
+
+
+def test_plain_terminal() -> None:
+    """Without blocks everything is ASCII, and without colour nothing but text is sent."""
+    shown = "".join(picture(LOOK._replace(blocks=False), "/mnt/ü"))
+    assert shown.isascii()
+    assert shown.isprintable()
+
+
+def test_colours() -> None:
+    """With colour each row ends it, and a level that was never heard is faint."""
+    rows = [row for row in picture(LOOK._replace(colour=True)) if row]
+    assert all(row.startswith("\x1b[") and row.endswith("\x1b[0m") for row in rows)
+    assert rows[2].startswith("\x1b[2m")
+    assert rows[3].startswith("\x1b[33m")
+    assert rows[4].startswith("\x1b[36m")
+
+
+def test_title_commands_no_terminal() -> None:
+    """A path with escape sequences in it is shown harmlessly."""
+    assert "\x1b" not in picture(LOOK, "/mnt/\x1b]0;x\x07\udcff\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sent"),
+    [
+        ([], ["a", "b"], "\x1b[1;1Ha\x1b[K\x1b[2;1Hb\x1b[K"),
+        (["a", "b"], ["a", "b"], ""),
+        (["a", "b"], ["a", "c"], "\x1b[2;1Hc\x1b[K"),
+        (["a", "b", "c"], ["a"], "\x1b[2;1H\x1b[J"),
+    ],
+)
+def test_changes(before: list[str], after: list[str], sent: str) -> None:
+    """Only the rows that differ are sent, and rows that are gone are cleared."""
+    assert render_changes(before, after) == sent

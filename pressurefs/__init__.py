@@ -25,7 +25,7 @@ Rooms, the lowest first; imports point downwards only:
     staying, unmounting           memory under pressure; how a mount is taken away
     systemd                       what systemd is told
     status, daemon                what a mount says of itself; threads, start and stop
-    picture, watching             for people: events as they come
+    picture, watching, plotting   for people: events as they come; a trace drawn
     commands, cli                 the command
     fstab                         what mount(8) runs
 """

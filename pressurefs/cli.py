@@ -144,3 +144,10 @@ def _add_watching(subparsers: _Subparsers) -> None:
     record.add_argument("--source", default="auto", metavar="S")
     record.add_argument("--seconds", type=seconds, metavar="N", help="default: until interrupted")
     record.add_argument("--proc", default="/proc", metavar="DIR")
+
+    plot = subparsers.add_parser("plot", help="draw a trace: pages, and the index of each window")
+    plot.set_defaults(command=commands.plot)
+    plot.add_argument("file", metavar="FILE", help="what record wrote")
+    plot.add_argument("-o", dest="output", required=True, metavar="PNG", help="where the picture goes")
+    plot.add_argument("--cgroup", metavar="/C", help="which, where the trace has several; default: /")
+    plot.add_argument("--profile", default="rfc", choices=PROFILES, help="as of mount")

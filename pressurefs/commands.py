@@ -210,6 +210,47 @@ def record(parsed: argparse.Namespace) -> int:
     return exits.DONE
 
 
+def plot(parsed: argparse.Namespace) -> int:
+    """Draw a trace."""
+    from pressurefs.plotting import build_series, draw  # noqa: PLC0415
+    from pressurefs.trace import TraceError, parse_trace  # noqa: PLC0415
+
+    try:
+        with Path(parsed.file).open(encoding="utf-8") as lines:
+            header, parsed_samples = parse_trace(lines)
+            samples = list(parsed_samples)
+    except (TraceError, UnicodeDecodeError) as error:
+        raise Exit(exits.UNEXPECTED, parsed.file, error) from None
+    except OSError as error:
+        raise Exit(exits.UNEXPECTED, parsed.file, error.strerror) from None
+    cgroup = _cgroup_to_plot(parsed.file, parsed.cgroup, dict.fromkeys(one.cgroup for one in samples))
+    thresholds = PROFILES[parsed.profile]
+    series = build_series([one for one in samples if one.cgroup == cgroup], thresholds)
+    what = f"{Path(parsed.file).name}, cgroup {cgroup}, profile {parsed.profile}"
+    try:
+        draw(series, header, what, thresholds, parsed.output)
+    except ImportError as error:
+        if (error.name or "").split(".")[0] != "matplotlib":
+            raise
+        why = "matplotlib is not installed (pip install pressurefs[plot])"
+        raise Exit(exits.UNEXPECTED, "plot", why) from None
+    except OSError as error:
+        raise Exit(exits.UNEXPECTED, parsed.output, error.strerror) from None
+    return exits.DONE
+
+
+def _cgroup_to_plot(file: str, wanted: str | None, known: Mapping[str, None]) -> str:
+    """Return the cgroup that was asked for, else the one there is, else the machine."""
+    if not known:
+        raise Exit(exits.UNEXPECTED, file, "a trace without samples")
+    if wanted is None and len(known) == 1:
+        return next(iter(known))
+    wanted = wanted or "/"
+    if wanted not in known:
+        raise Exit(exits.USAGE, f"--cgroup {wanted}", f"{file} has {' '.join(sorted(known))}")
+    return wanted
+
+
 def _found_mount() -> str:
     try:
         return _require_mount(mounts.find_pressurefs())

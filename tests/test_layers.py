@@ -52,13 +52,14 @@ ORDER = [
     *("staying", "unmounting"),
     "systemd",
     *("status", "daemon"),
-    *("picture", "watching"),
+    *("picture", "watching", "plotting"),
     *("commands", "cli", "fstab", "__main__"),
 ]
 
 # What comes from outside the standard library, and the one room that may have it.
 OUTSIDE = {
     "fuse": {"binding.fusepy"},
+    "matplotlib": {"plotting"},
     "mfusepy": {"binding.mfusepy"},
     "pressurefs._native": {"signaller.taking", "signaller.weak", "signaller.looking", "signaller.holding"},
 }
@@ -140,7 +141,7 @@ def test_nothing_else_from_outside() -> None:
     """Beside those all imports are the standard library's or the package's own."""
     known = sys.stdlib_module_names | {PACKAGE}
     everything = set(itertools.chain.from_iterable(map(imported, MODULES.values())))
-    assert {one.split(".")[0] for one in everything} - known == {"fuse", "mfusepy"}
+    assert {one.split(".")[0] for one in everything} - known == {"fuse", "matplotlib", "mfusepy"}
 
 
 @pytest.mark.parametrize("name", sorted(CLIENT_HALF))

@@ -1,0 +1,1 @@
+"""The fuzz lane: a million writes that nobody would make, and a model that knows each answer."""

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-LANES = ("native", "fuse", "libfuse3", "shell", "machine")
+LANES = ("native", "fuse", "libfuse3", "sanitized", "shell", "machine")
 
 
 def required() -> set[str]:

@@ -1,0 +1,1 @@
+"""The sanitized lane: native.c under AddressSanitizer, LeakSanitizer and UBSan."""

@@ -114,6 +114,10 @@ class TopDirectory(Directory):
             return super().find(path)
         return self._mirror.find(path)
 
+    def end(self) -> None:
+        """Contain nothing from here on: what a container has mounted is not ours to take away."""
+        self.children, self._mirror, self._cgroups = {}, None, None
+
     def entries(self) -> Iterator[Entry]:
         """Yield our own files and the cgroups."""
         yield from super().entries()

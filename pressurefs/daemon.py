@@ -131,6 +131,7 @@ class Daemon:
         finally:
             systemd.notify("STOPPING=1")
             self._unmount()
+            self._top.end()
             self._stopping.set()
             self._awaken()
             # The path is gone: who wakes up and looks finds ENOENT, as after the removal of a cgroup.

@@ -13,6 +13,11 @@ from pressurefs import mounts
 
 _TOLD_BY_DEBUG = ("source", "since", "limits", "fuse", "signaller", "signaller_limits", "registrations")
 
+_CAP_IPC_LOCK = "CAP_IPC_LOCK", 14
+_CAP_SYS_PTRACE = "CAP_SYS_PTRACE", 19
+_CAP_SYS_RESOURCE = "CAP_SYS_RESOURCE", 24
+_YAMA_NOBODY = 3  # kernel.yama.ptrace_scope: nobody may attach, whatever he is
+
 
 def read_mount(mountpoint: str) -> dict[str, Any]:
     """Return what is known of a mount; what only its debug directory tells is None without that.
@@ -46,8 +51,32 @@ def _examine() -> Iterator[tuple[str, str]]:
     yield "registrations end", _examine_signaller()
     yield "source vmstat", _reason(_try_vmstat)
     yield "cgroup v2", _first_mount("cgroup2")
-    yield "every user served", "yes" if os.geteuid() == 0 else "only this user's own programs: not root"
-    yield "memory locked", "yes" if os.geteuid() == 0 else "not tried for an ordinary user"
+    root = os.geteuid() == 0
+    yield "every user served", "yes" if root else "only this user's own programs: not root"
+    yield "eventfds taken", _yama() or "yes"
+    yield "memory locked", _capable(_CAP_IPC_LOCK) if root else "no: not tried for an ordinary user"
+    yield "OOM killer told", _capable(_CAP_SYS_RESOURCE)
+
+
+def _capable(capability: tuple[str, int]) -> str:
+    name, bit = capability
+    return "yes" if _effective_capabilities() >> bit & 1 else f"no: it takes {name}"
+
+
+def _effective_capabilities() -> int:
+    rows = dict(row.split(":\t", 1) for row in Path("/proc/self/status").read_text().splitlines())
+    return int(rows["CapEff"], 16)
+
+
+def _yama() -> str | None:
+    """Return why nothing but ``poll LEVEL`` can be registered, None where nothing stands in the way."""
+    try:
+        scope = int(Path("/proc/sys/kernel/yama/ptrace_scope").read_text())
+    except FileNotFoundError:
+        return None
+    if not scope or (scope < _YAMA_NOBODY and _effective_capabilities() >> _CAP_SYS_PTRACE[1] & 1):
+        return None
+    return f"no: kernel.yama.ptrace_scope is {scope}; `poll LEVEL` works"
 
 
 def _reason(attempt: Any) -> str:

@@ -128,11 +128,12 @@ def mounted(
     debug: bool = True,
     through: Sequence[str] = (),
     rss_kib: int = RSS_CEILING_KIB,
+    program: Sequence[str] = (sys.executable, "-m", "pressurefs"),
 ) -> Iterator[Mounted]:
     """Mount at ``directory``/mount, or ``at`` another place, and hold the daemon to its promises.
 
     The mount stands for a tree of plain directories, ``directory``/cgroups, which has /a/b.
-    ``through``: a command that runs the daemon, such as setpriv.
+    ``through``: a command that runs the daemon, such as setpriv.  ``program``: what pressurefs is.
     """
     directory.chmod(0o755)  # other users must reach the mount
     tree = directory / "cgroups"
@@ -142,16 +143,7 @@ def mounted(
         path.mkdir()
     stderr = directory / "stderr"
     ready_read, ready_write = os.pipe()
-    command = [
-        sys.executable,
-        "-m",
-        "pressurefs",
-        "mount",
-        "--ready-fd",
-        str(ready_write),
-        "--cgroup",
-        str(tree),
-    ]
+    command = [*program, "mount", "--ready-fd", str(ready_write), "--cgroup", str(tree)]
     if debug:
         command.append("--debug")
     with stderr.open("wb") as log:

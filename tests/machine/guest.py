@@ -5,6 +5,7 @@ Judges nothing.  As root, in scripts/machine:
     python -m tests.machine.guest show | stream | thrash | bomb        the kernel's counters, as they go
     python -m tests.machine.guest listen                               all three loads, with a shell listening
     python -m tests.machine.guest record                               a trace of stream and thrash
+    python -m tests.machine.guest ordinary                             an ordinary user's daemon: inside.py
 
 A load is played until reclaim has been at work for some seconds, or until one of its processes is dead.
 What tests and people take away is written to $PRESSUREFS_OUT: see watch.py, and below.
@@ -117,6 +118,13 @@ def play_record() -> None:
         recorder.send_signal(signal.SIGINT)
 
 
+def play_ordinary() -> None:
+    """Run inside.py, the tests of an ordinary user's daemon; ordinary.json gets pytest's exit code."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "tests/machine/inside.py"]
+    done = subprocess.run(command, check=False)
+    Path(os.environ["PRESSUREFS_OUT"], "ordinary.json").write_text(json.dumps(done.returncode))
+
+
 SCENARIOS: dict[str, Callable[[], None]] = {
     "stream": play_stream,
     "thrash": play_thrash,
@@ -124,6 +132,7 @@ SCENARIOS: dict[str, Callable[[], None]] = {
     "show": play_show,
     "listen": play_listen,
     "record": play_record,
+    "ordinary": play_ordinary,
 }
 
 

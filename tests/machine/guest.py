@@ -2,10 +2,10 @@
 
 Judges nothing.  As root, in scripts/machine:
 
-    python -m tests.machine.guest show | stream | thrash | bomb        the kernel's counters, as they go
-    python -m tests.machine.guest listen                               all three loads, with a shell listening
-    python -m tests.machine.guest record                               a trace of stream and thrash
-    python -m tests.machine.guest ordinary                             an ordinary user's daemon: inside.py
+    python -m tests.machine.guest show | stream | thrash | bomb     the kernel's counters, as they go
+    python -m tests.machine.guest listen                            all loads, a shell listening, recorded
+    python -m tests.machine.guest record                            a trace of stream and thrash
+    python -m tests.machine.guest ordinary                          an ordinary user's daemon, see inside.py
 
 A load is played until reclaim has been at work for some seconds, or until one of its processes is dead.
 What tests and people take away is written to $PRESSUREFS_OUT: see watch.py, and below.
@@ -82,8 +82,12 @@ def play_show() -> None:
 
 
 def play_listen() -> None:
-    """Play each load with listeners at all levels; events.json gets what each of them heard."""
+    """Play each load with listeners at all levels; events.json gets what each of them heard.
+
+    trace.jsonl gets what the mount's source saw, and history.json what was judged of it.
+    """
     told: dict[str, dict[str, int]] = {}
+    out = os.environ.get("PRESSUREFS_OUT")
 
     def tell(load: str, listener: Listener) -> None:
         told[load] = dict(listener.collect())
@@ -91,20 +95,22 @@ def play_listen() -> None:
         print(f"{load:8} the shell's eventfds were signalled: {counts}", flush=True)
         listener.forget()
 
-    with listening(MOUNT) as listener:
+    with listening(MOUNT, record=Path(out, "trace.jsonl") if out else None) as listener:
         play_stream()
         tell("stream", listener)
         play_thrash(enough=lambda: listener.collect()["medium"] > 0)
         tell("thrash", listener)
-        windows = listener.windows()
-        told["windows"] = {level: windows.count(level) for level in ("low", "medium", "oom")}
+        levels = [window[-1] for window in listener.history()]
+        told["windows"] = {level: levels.count(level) for level in ("low", "medium", "oom")}
         for _ in range(BOMBS_MAX):
             play_bomb()
             tell("bomb", listener)
             if told["bomb"]["oom"]:
                 break
-    out = os.environ.get("PRESSUREFS_OUT")
+        history = listener.settle()
+        told["ever"] = listener.heard_ever
     if out:
+        (Path(out) / "history.json").write_text(json.dumps(history))
         (Path(out) / "events.json").write_text(json.dumps(told))
 
 

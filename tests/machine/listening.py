@@ -20,6 +20,7 @@ class Listener:
     def __init__(self, mount: Path) -> None:
         self.mount = mount
         self.heard = dict.fromkeys(LEVELS.values(), 0)
+        self.heard_ever = dict.fromkeys(LEVELS.values(), 0)
 
     def register(self) -> None:
         """Let a shell register the three."""
@@ -32,26 +33,38 @@ class Listener:
         """Add up what was signalled since the last time; return the sums since ``forget``."""
         for fd, level in LEVELS.items():
             with contextlib.suppress(BlockingIOError):
-                self.heard[level] += os.eventfd_read(fd)
+                count = os.eventfd_read(fd)
+                self.heard[level] += count
+                self.heard_ever[level] += count
         return self.heard
 
     def forget(self) -> None:
         """Begin to count anew."""
         self.heard = dict.fromkeys(LEVELS.values(), 0)
 
-    def windows(self) -> list[str]:
-        """Return the levels of the windows that the daemon judged, as its history shows them."""
+    def history(self) -> list[list[str]]:
+        """Return the windows that the daemon judged: cgroup, scanned, reclaimed, priority, index, level."""
         lines = (self.mount / "vmpressure.debug" / "history").read_text().splitlines()
-        return [line.split()[-1] for line in lines[1:]]
+        return [line.split()[1:] for line in lines[1:]]
+
+    def settle(self) -> list[list[str]]:
+        """Return the history at a moment at which all that it caused was heard, and nothing else."""
+        while True:
+            history = self.history()
+            self.collect()
+            if self.history() == history:
+                return history
 
 
 @contextlib.contextmanager
-def listening(directory: Path, source: str = "vmstat") -> Iterator[Listener]:
-    """Mount at ``directory`` and register at all three levels."""
+def listening(directory: Path, source: str = "vmstat", record: Path | None = None) -> Iterator[Listener]:
+    """Mount at ``directory`` and register at all three levels; ``record`` gets a trace of what is judged."""
     directory.mkdir(parents=True, exist_ok=True)
     ready_read, ready_write = os.pipe()
     command = [sys.executable, "-m", "pressurefs", "mount", "--debug", "--source", source]
     arguments = ["--ready-fd", str(ready_write), str(directory)]
+    if record is not None:
+        arguments += ["--record", str(record)]
     with subprocess.Popen([*command, *arguments], pass_fds=[ready_write]) as daemon:
         os.close(ready_write)
         if os.read(ready_read, 1) != b"\n":

@@ -142,15 +142,19 @@ SCENARIOS: dict[str, Callable[[], None]] = {
 }
 
 
+def protect() -> None:
+    """Be neither evicted nor killed: the watcher must see the worst."""
+    if ctypes.CDLL(None, use_errno=True).mlockall(MCL_CURRENT_AND_FUTURE) != 0:
+        raise OSError(ctypes.get_errno(), "mlockall")
+    Path("/proc/self/oom_score_adj").write_text("-1000")
+
+
 def main(names: list[str]) -> int:
     """Play what is named."""
     if not names or not SCENARIOS.keys() >= set(names):
         sys.stderr.write(f"usage: python -m tests.machine.guest {' | '.join(SCENARIOS)} ...\n")
         return 2
-    # The watcher must see the worst, so it can be neither evicted nor killed.
-    if ctypes.CDLL(None, use_errno=True).mlockall(MCL_CURRENT_AND_FUTURE) != 0:
-        raise OSError(ctypes.get_errno(), "mlockall")
-    Path("/proc/self/oom_score_adj").write_text("-1000")
+    protect()
     for name in names:
         SCENARIOS[name]()
     return 0

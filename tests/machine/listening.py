@@ -59,6 +59,15 @@ class Listener:
 @contextlib.contextmanager
 def listening(directory: Path, source: str = "vmstat", record: Path | None = None) -> Iterator[Listener]:
     """Mount at ``directory`` and register at all three levels; ``record`` gets a trace of what is judged."""
+    with serving(directory, source, record):
+        listener = Listener(directory)
+        listener.register()
+        yield listener
+
+
+@contextlib.contextmanager
+def serving(directory: Path, source: str = "vmstat", record: Path | None = None) -> Iterator[int]:
+    """Mount at ``directory`` and yield the daemon's pid; in the end it must have ended well."""
     directory.mkdir(parents=True, exist_ok=True)
     ready_read, ready_write = os.pipe()
     command = [sys.executable, "-m", "pressurefs", "mount", "--debug", "--source", source]
@@ -70,9 +79,7 @@ def listening(directory: Path, source: str = "vmstat", record: Path | None = Non
         if os.read(ready_read, 1) != b"\n":
             raise ChildProcessError("the mount does not answer")
         try:
-            listener = Listener(directory)
-            listener.register()
-            yield listener
+            yield daemon.pid
         finally:
             daemon.terminate()
     if daemon.returncode != 0:

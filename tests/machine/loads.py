@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import mmap
 import os
+import select
 import signal
 import subprocess
 import traceback
@@ -24,6 +25,19 @@ PR_SET_PDEATHSIG = 1
 
 
 @contextlib.contextmanager
+def zram(size: int) -> Iterator[str]:
+    """Give a disk of `size` bytes that lies, compressed, in memory."""
+    subprocess.run(["modprobe", "zram"], check=True)
+    control = Path("/sys/class/zram-control")
+    number = int((control / "hot_add").read_text())
+    Path(f"/sys/block/zram{number}/disksize").write_text(str(size))
+    try:
+        yield f"/dev/zram{number}"
+    finally:
+        (control / "hot_remove").write_text(str(number))
+
+
+@contextlib.contextmanager
 def big_file(directory: Path, size: int) -> Iterator[Path]:
     """Give the path of a file of `size` bytes of zeros on an ext4 of its own, mounted at `directory`.
 
@@ -32,21 +46,17 @@ def big_file(directory: Path, size: int) -> Iterator[Path]:
     page that is read takes a page of memory, hole or not, and is reclaimed and counted alike (measured: the
     same index in a file of written zeros). A tmpfs would not do: its pages are swapped, never dropped.
     """
-    subprocess.run(["modprobe", "zram"], check=True)
-    control = Path("/sys/class/zram-control")
-    number = int((control / "hot_add").read_text())
-    Path(f"/sys/block/zram{number}/disksize").write_text(str(size + size // 8))
     directory.mkdir(parents=True, exist_ok=True)
-    subprocess.run(["mkfs.ext4", "-q", "-E", "nodiscard", f"/dev/zram{number}"], check=True)
-    subprocess.run(["mount", f"/dev/zram{number}", directory], check=True)
-    try:
-        path = directory / "zeros"
-        with path.open("wb") as file:
-            file.truncate(size)
-        yield path
-    finally:
-        subprocess.run(["umount", directory], check=True)
-        (control / "hot_remove").write_text(str(number))
+    with zram(size + size // 8) as device:
+        subprocess.run(["mkfs.ext4", "-q", "-E", "nodiscard", device], check=True)
+        subprocess.run(["mount", device, directory], check=True)
+        try:
+            path = directory / "zeros"
+            with path.open("wb") as file:
+                file.truncate(size)
+            yield path
+        finally:
+            subprocess.run(["umount", directory], check=True)
 
 
 def anonymous(size: int) -> mmap.mmap:
@@ -68,6 +78,14 @@ def stream(path: Path) -> None:
             while file.readinto(buffer):
                 pass
             file.seek(0)
+
+
+def hold_cached(path: Path, size: int) -> None:
+    """Read the first `size` bytes of the file into the page cache, and do no more."""
+    with path.open("rb", buffering=0) as file:
+        for _ in range(0, size, READ_BYTES):
+            file.read(READ_BYTES)
+    signal.pause()
 
 
 def hold(size: int) -> None:
@@ -95,6 +113,11 @@ def anonymous_bomb() -> None:
     kept = []
     while True:
         kept.append(anonymous(MIB))
+
+
+def is_dead(pidfds: list[int], seconds: float) -> bool:
+    """Wait so long for one of the loads to end; tell whether one has."""
+    return bool(select.select(pidfds, [], [], seconds)[0])
 
 
 @contextlib.contextmanager

@@ -1,0 +1,125 @@
+"""Cgroups at memory.max, on two kernels that have not the same: who hears of it, and who does not.
+
+Linux 6.12 is Debian's, without cgroup v1's memory controller; 6.1 still has it.  The machine has plenty of
+memory, so what is heard is the limits' doing.
+"""
+
+import json
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.lanes import leave_out
+from tests.machine.test_machine import NO_MACHINE, ROOT
+
+Outcome = dict[str, Any]
+
+
+@pytest.fixture(scope="module", params=["6.12", "6.1"])
+def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """What limits.py tells of each scenario, on one kernel."""
+    out = tmp_path_factory.mktemp("limits")
+    listener = out / "listener"
+    subprocess.run(["cc", "-o", listener, ROOT / "tests" / "clients" / "listener.c"], check=True)
+    command = [str(ROOT / "scripts" / "machine"), "--kernel", request.param, "--memory", "1G"]
+    options = ["--seconds", "600", "--out", str(out), "--", "env", f"PRESSUREFS_LISTENER={listener}"]
+    play = [".venv/bin/python", "-m", "tests.machine.limits"]
+    done = subprocess.run([*command, *options, *play], cwd=ROOT, capture_output=True, text=True, check=False)
+    # The transcript belongs to the evidence: pytest shows it with -s, and when a test fails.
+    print(f"Linux {request.param}\n{done.stdout}")
+    if done.returncode == NO_MACHINE:
+        leave_out("machine", done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    told: dict[str, Outcome] = json.loads((out / "limits.json").read_text())
+    return told
+
+
+def heard(outcome: Outcome, cgroup: str, wish: str) -> int:
+    """Return how often a listener was signalled."""
+    count: int = outcome["heard"][f"{cgroup} {wish}"]
+    return count
+
+
+AT_A_LIMIT = (
+    "stream at a limit",
+    "thrash at a limit",
+    "thrash, nobody in the box",
+    "thrash, a level not reached",
+    "bomb without swap",
+    "bomb with swap",
+)
+
+
+@pytest.mark.parametrize("name", AT_A_LIMIT)
+def test_only_the_cgroup_and_its_ancestors(outcomes: dict[str, Outcome], name: str) -> None:
+    """A cgroup beside the one at its limit hears nothing, nor does a local listener above it."""
+    outcome = outcomes[name]
+    for level in ("low", "medium", "oom"):
+        assert heard(outcome, "/jobs/beside", f"{level},local") == 0
+    for cgroup in ("/jobs", "/"):
+        assert heard(outcome, cgroup, "low,local") == 0
+
+
+@pytest.mark.parametrize("name", AT_A_LIMIT)
+def test_hierarchy_hears_all(outcomes: dict[str, Outcome], name: str) -> None:
+    """A hierarchy listener hears of a descendant's limit, as often at the top as below it."""
+    outcome = outcomes[name]
+    assert heard(outcome, "/", "low,hierarchy") == heard(outcome, "/jobs", "low,hierarchy") > 0
+    if "/jobs/box low,local" in outcome["heard"]:
+        assert heard(outcome, "/jobs", "low,hierarchy") == heard(outcome, "/jobs/box", "low,local")
+
+
+@pytest.mark.parametrize("name", ["stream at a limit", "thrash at a limit", "bomb without swap"])
+def test_default_stops_at_who_was_signalled(outcomes: dict[str, Outcome], name: str) -> None:
+    """Where the cgroup itself has a listener that hears, a default listener above it hears nothing."""
+    assert heard(outcomes[name], "/jobs", "low,default") == 0
+    assert heard(outcomes[name], "/", "low,default") == 0
+
+
+@pytest.mark.parametrize("name", ["thrash, nobody in the box", "thrash, a level not reached"])
+def test_default_hears_where_nobody_below_did(outcomes: dict[str, Outcome], name: str) -> None:
+    """Nobody listens in the cgroup, or to a higher level: then its parent hears all, and the top nothing."""
+    outcome = outcomes[name]
+    assert heard(outcome, "/jobs", "low,default") == heard(outcome, "/jobs", "low,hierarchy") > 0
+    assert heard(outcome, "/", "low,default") == 0
+    assert outcome["heard"].get("/jobs/box oom,local", 0) == 0
+
+
+def test_streaming_read(outcomes: dict[str, Outcome]) -> None:
+    """Reading a file larger than the limit is low, and never medium."""
+    outcome = outcomes["stream at a limit"]
+    assert heard(outcome, "/jobs/box", "low,local") > 0
+    assert heard(outcome, "/jobs/box", "medium,local") == 0
+
+
+def test_thrash(outcomes: dict[str, Outcome]) -> None:
+    """Thrashing within the limit reaches medium."""
+    assert heard(outcomes["thrash at a limit"], "/jobs/box", "medium,local") > 0
+
+
+@pytest.mark.parametrize("name", ["bomb without swap", "bomb with swap"])
+def test_out_of_memory(outcomes: dict[str, Outcome], name: str) -> None:
+    """Filling the cgroup reaches oom, with swap before its OOM killer comes."""
+    outcome = outcomes[name]
+    assert heard(outcome, "/jobs/box", "oom,local") > 0
+    if name == "bomb with swap":
+        assert outcome["ahead_ms"]["/jobs/box oom,local"] > 0
+
+
+def test_global_reclaim(outcomes: dict[str, Outcome]) -> None:
+    """The machine's own reclaim is the top directory's, although it takes pages of the cgroups."""
+    outcome = outcomes["global reclaim"]
+    assert heard(outcome, "/", "low,local") > 0
+    cgroups = [count for name, count in outcome["heard"].items() if name.startswith("/jobs")]
+    assert cgroups
+    assert not any(cgroups)
+
+
+def test_removal_under_load(outcomes: dict[str, Outcome]) -> None:
+    """A program of cgroup v1 runs unchanged: it hears real pressure, and ends when its cgroup is removed."""
+    outcome = outcomes["removal under load"]
+    assert outcome["said"][0] == "listening\n"
+    assert outcome["said"][1].startswith("low +")
+    assert outcome["said"][-1].splitlines()[-1] == "removed"
+    assert outcome["code"] == 0

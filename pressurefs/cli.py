@@ -46,6 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return exits.UNEXPECTED
 
 
+class _Version(argparse.Action):
+    """Says which version is installed.  Looked up only when asked for: that takes as long as all the rest."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib import metadata  # noqa: PLC0415
+
+        try:
+            print(f"pressurefs {metadata.version('pressurefs')}")
+        except metadata.PackageNotFoundError:
+            parser.exit(exits.UNEXPECTED, "pressurefs: --version: not installed, only imported\n")
+        parser.exit()
+
+
 def seconds(text: str) -> float:
     """Read a time to wait; argparse tells of the ValueError."""
     value = float(text)
@@ -61,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cflags", action="version", version=f"-I{include}", help="for C: where vmpressure.h is"
     )
+    parser.add_argument("--version", action=_Version, nargs=0, help="show the version and exit")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
 
     _add_serving(subparsers)

@@ -94,6 +94,12 @@ load mounted
     [ "$status" -eq 7 ]
 }
 
+@test "the version is the installed package's" {
+    run pressurefs --version
+    [ "$status" -eq 0 ]
+    [ "$output" = "pressurefs $(sed -n 's/^version = "\(.*\)"$/\1/p' "$BATS_TEST_DIRNAME/../../pyproject.toml")" ]
+}
+
 @test "wrong arguments are exit code 2" {
     for words in 'exec --fd 5 -- true' 'exec --fd 1=low -- true' 'exec --fd 5=low --fd 5=oom -- true' \
         'eventfd new 5' 'eventfd new -- true' 'eventfd read 99' 'eventfd read 0' 'wait' 'inject'; do

@@ -100,34 +100,46 @@ def _add_serving(subparsers: _Subparsers) -> None:
         "--ready-fd", type=int, metavar="N", help="write a newline there when the mount answers"
     )
     mount.add_argument("--record", type=Path, metavar="FILE", help="also write a trace of what is judged")
-    mount.add_argument("mountpoint", metavar="DIR")
+    mount.add_argument("mountpoint", metavar="DIR", help="an empty directory")
 
     umount = subparsers.add_parser("umount", help="unmount DIR")
     umount.set_defaults(command=commands.umount)
-    umount.add_argument("mountpoint", metavar="DIR")
+    umount.add_argument("mountpoint", metavar="DIR", help="where it is mounted")
 
 
 def _add_listening(subparsers: _Subparsers) -> None:
     execute = subparsers.add_parser("exec", help="run COMMAND with eventfds open and registered")
     execute.set_defaults(command=commands.execute)
-    execute.add_argument("--fd", dest="wishes", action="append", default=[], metavar="N=LEVEL[@/CGROUP]")
-    execute.add_argument("words", nargs="+", metavar="COMMAND")
+    execute.add_argument(
+        "--fd",
+        dest="wishes",
+        action="append",
+        default=[],
+        metavar="N=LEVEL[@/CGROUP]",
+        help="open eventfd N and register it at LEVEL; may be given several times",
+    )
+    execute.add_argument("words", nargs="+", metavar="COMMAND", help="the command and its arguments")
 
+    timeout_help = "seconds; nothing in time is exit code 124"
     eventfd = subparsers.add_parser("eventfd", help="eventfds for a shell")
     eventfd_subparsers = eventfd.add_subparsers(required=True, metavar="new|read")
     new = eventfd_subparsers.add_parser("new", help="run COMMAND with eventfds open and registered nowhere")
     new.set_defaults(command=commands.eventfd_new)
-    new.add_argument("words", nargs="+", metavar="N... -- COMMAND")
+    new.add_argument(
+        "words", nargs="+", metavar="N... -- COMMAND", help="descriptor numbers, and the command"
+    )
     read = eventfd_subparsers.add_parser("read", help="wait for an eventfd and print its count")
     read.set_defaults(command=commands.eventfd_read)
-    read.add_argument("fd", type=int, metavar="N")
-    read.add_argument("--timeout", type=seconds, metavar="S")
+    read.add_argument("fd", type=int, metavar="N", help="the descriptor, which this command inherits")
+    read.add_argument("--timeout", type=seconds, metavar="S", help=timeout_help)
 
     wait = subparsers.add_parser("wait", help="wait for the first event of a level")
     wait.set_defaults(command=commands.wait)
-    wait.add_argument("level", metavar="LEVEL")
-    wait.add_argument("--cgroup", metavar="/C")
-    wait.add_argument("--timeout", type=seconds, metavar="S")
+    wait.add_argument(
+        "level", metavar="LEVEL", help="low, medium or oom, and a mode if wanted: low,hierarchy"
+    )
+    wait.add_argument("--cgroup", metavar="/C", help="default: the whole machine")
+    wait.add_argument("--timeout", type=seconds, metavar="S", help=timeout_help)
 
 
 def _add_watching(subparsers: _Subparsers) -> None:
@@ -139,25 +151,28 @@ def _add_watching(subparsers: _Subparsers) -> None:
         "inject", help="put an event, or scanned and reclaimed pages, into a mount"
     )
     inject.set_defaults(command=commands.inject)
-    inject.add_argument("mountpoint", metavar="DIR")
+    inject.add_argument("mountpoint", metavar="DIR", help="a mount that has --debug")
     inject.add_argument(
-        "words", nargs="+", metavar="LEVEL [/CGROUP] | SCANNED RECLAIMED [PRIORITY] [/CGROUP]"
+        "words",
+        nargs="+",
+        metavar="LEVEL [/CGROUP] | SCANNED RECLAIMED [PRIORITY] [/CGROUP]",
+        help="an event, or pages for the window",
     )
 
     status = subparsers.add_parser("status", help="what a mount says of itself, and what this machine allows")
     status.set_defaults(command=commands.status)
     status.add_argument("mountpoint", nargs="?", metavar="DIR", help="default: the mount that is found")
-    status.add_argument("--json", action="store_true")
+    status.add_argument("--json", action="store_true", help="for programs")
 
     doctor = subparsers.add_parser("doctor", help="what this machine allows, and why not more")
     doctor.set_defaults(command=commands.doctor)
 
     record = subparsers.add_parser("record", help="write a trace of what a source sees")
     record.set_defaults(command=commands.record)
-    record.add_argument("file", metavar="FILE")
-    record.add_argument("--source", default="auto", metavar="S")
+    record.add_argument("file", metavar="FILE", help="where the trace goes")
+    record.add_argument("--source", default="auto", metavar="S", help="as of mount")
     record.add_argument("--seconds", type=seconds, metavar="N", help="default: until interrupted")
-    record.add_argument("--proc", default="/proc", metavar="DIR")
+    record.add_argument("--proc", default="/proc", metavar="DIR", help="as of mount")
 
     plot = subparsers.add_parser("plot", help="draw a trace: pages, and the index of each window")
     plot.set_defaults(command=commands.plot)

@@ -1,0 +1,156 @@
+"""The manual pages are well made, and say all that the program has: nothing is added without them."""
+
+import argparse
+import ast
+import errno
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import pressurefs
+from pressurefs import exits
+from pressurefs.cli import build_parser
+from pressurefs.levels import PROFILES
+from pressurefs.protocol import _SHORTAGES
+from pressurefs.tunables import window_of_sensitivity
+
+PACKAGE = Path(pressurefs.__file__).parent
+MAN = PACKAGE / "share" / "man"
+PAGES = sorted(MAN.glob("man?/*"))
+COMMAND_PAGE = (MAN / "man1" / "pressurefs.1").read_text()
+FILES_PAGE = (MAN / "man5" / "pressurefs.5").read_text()
+
+
+def commands(
+    parser: argparse.ArgumentParser, name: str = ""
+) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Yield each command that can be run, by the words that one types."""
+    nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
+    if not nested:
+        yield name, parser
+    for word, child in (item for action in nested for item in action.choices.items()):
+        yield from commands(child, f"{name} {word}".strip())
+
+
+def options(parser: argparse.ArgumentParser) -> set[str]:
+    """Return every option of a command but --help, which each has."""
+    return {flag for action in parser._actions for flag in action.option_strings} - {"-h", "--help"}  # noqa: SLF001
+
+
+def entries(page: str) -> dict[str, str]:
+    """Return the text of each command in the page; an entry ends where the next begins."""
+    section = page.partition(".Sh COMMANDS")[2].partition(".Ss ")[0]
+    starts = re.split(r"^\.It Cm ((?:eventfd )?[a-z]+)", section, flags=re.MULTILINE)
+    return dict(zip(starts[1::2], starts[2::2], strict=True))
+
+
+def flags(mdoc: str) -> set[str]:
+    """Return the options that a piece of a page names."""
+    return {f"-{name}" for name in re.findall(r"\bFl (-?\w[\w-]*)", mdoc)}
+
+
+def answered_errnos() -> set[str]:
+    """Return the name of every errno that a Refusal is made with, wherever in the package."""
+    names = {ast.unparse(call.args[0]) for call in refusals() if call.args}
+    shown = {name.removeprefix("errno.") for name in names if name.startswith("errno.")}
+    return shown | {errno.errorcode[number] for number, _ in _SHORTAGES.values()}
+
+
+def refusals() -> Iterator[ast.Call]:
+    """Yield every call of Refusal."""
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_bytes())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Refusal":
+                yield node
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_well_made(page: Path) -> None:
+    """Mandoc and groff have nothing to warn of."""
+    lint = ["mandoc", "-T", "lint", "-W", "warning", str(page)]
+    groff = ["man", "--warnings", "--local-file", str(page)]
+    for command in (lint, groff):
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin"})
+        said = done.stderr if command is groff else done.stdout + done.stderr
+        assert (done.returncode, said) == (0, "")
+
+
+def test_installed() -> None:
+    """Each page goes where man(1) looks."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
+    data_files = project["tool"]["setuptools"]["data-files"]
+    for page in PAGES:
+        assert (
+            f"pressurefs/share/man/{page.parent.name}/{page.name}"
+            in data_files[f"share/man/{page.parent.name}"]
+        )
+
+
+@pytest.mark.parametrize(("name", "parser"), list(commands(build_parser())))
+def test_commands(name: str, parser: argparse.ArgumentParser) -> None:
+    """Each command has its entry, which names each of its options."""
+    assert options(parser) <= flags(entries(COMMAND_PAGE)[name])
+
+
+def test_options_of_all() -> None:
+    """What can be said without a command is there too."""
+    assert options(build_parser()) <= flags(COMMAND_PAGE.partition(".Sh COMMANDS")[0])
+
+
+def test_help() -> None:
+    """Each command and each argument says what it is for."""
+    for name, parser in commands(build_parser()):
+        for action in parser._actions:  # noqa: SLF001
+            assert action.help, f"{name}: {action.metavar}"
+        assert parser.format_help()
+
+
+def test_exit_codes() -> None:
+    """Each exit code is there, in README too, and each that is there exists."""
+    codes = {value for value in vars(exits).values() if isinstance(value, int)}
+    section = COMMAND_PAGE.partition(".Sh EXIT STATUS")[2].partition(".Sh")[0]
+    assert {int(code) for code in re.findall(r"^\.It (\d+)$", section, re.MULTILINE)} == codes
+    told = (PACKAGE.parent / "README.md").read_text().partition("Exit codes: ")[2].partition(".\n")[0]
+    assert {int(code) for code in re.findall(r"\b\d+\b", told)} == codes
+
+
+def test_errnos() -> None:
+    """Each errno that a write can be refused with is there, and EIO."""
+    section = FILES_PAGE.partition(".Ss Errors")[2].partition(".Ss")[0]
+    told = set(re.findall(r"^\.It Bq Er (\w+)$", section, re.MULTILINE))
+    assert len(told) >= 12
+    assert told == answered_errnos() | {"EIO"}
+
+
+def test_profiles() -> None:
+    """The numbers of each profile are the arithmetic's."""
+    for name, one in PROFILES.items():
+        row = f".It {name} Ta {one.window_pages} pages Ta {one.medium} Ta {one.oom} Ta {one.oom_priority}\n"
+        assert row in FILES_PAGE
+
+
+def test_sensitivity() -> None:
+    """The table of windows is the arithmetic's."""
+    asked, told = re.findall(r"^\.It Em (?:sensitivity|window) Ta (\d.*)$", FILES_PAGE, re.MULTILINE)
+    windows = [window_of_sensitivity(int(one)) for one in asked.split(" Ta ")]
+    assert [int(one) for one in told.split(" Ta ")] == windows
+    assert len(windows) == 5
+
+
+@pytest.mark.parametrize(
+    "promise",
+    [
+        "its code says SWAP_CLUSTER_MAX * 16",
+        "Reading a file larger than memory",
+        "until the last descriptor of it is closed",
+        "means nothing but that there was an event",
+        "each eventfd is signalled once more, for the last time",
+    ],
+)
+def test_what_must_be_known(promise: str) -> None:
+    """What an application must not learn by accident is there."""
+    assert promise in " ".join(FILES_PAGE.split())

@@ -119,7 +119,9 @@ def _require_cgroup(cgroups: CgroupRoot | None, cgroup: str) -> None:
         if cgroups.inode_of(cgroup) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     except OSError as error:
-        raise Refusal(error.errno or errno.EIO, "inject names no cgroup") from None
+        # A plain tree may have a bound on names; cgroupfs only says that there is none.
+        number = errno.ENOENT if error.errno == errno.ENAMETOOLONG else error.errno or errno.EIO
+        raise Refusal(number, "inject names no cgroup") from None
 
 
 def _warn(name: str, access: Access) -> None:

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-LANES = ("native", "fuse", "libfuse3", "sanitized", "shell", "machine")
+LANES = ("native", "fuse", "libfuse3", "bpf", "sanitized", "shell", "machine")
 
 
 def required() -> set[str]:
@@ -24,4 +24,4 @@ def leave_out(lane: str, reason: str) -> None:
     """Skip the calling test, or fail it where its lane is required."""
     if lane in required():
         pytest.fail(f"lane {lane} is required, but {reason}")
-    pytest.skip(f"lane {lane}: {reason}")
+    pytest.skip(f"lane {lane}: {reason}", allow_module_level=True)

@@ -1,0 +1,50 @@
+/* What the BPF program and fanout.c say to each other. */
+
+#ifndef PFS_VMPRESSURE_BPF_H
+#define PFS_VMPRESSURE_BPF_H
+
+#include <linux/types.h>
+
+/* The kernel's root cgroup, whatever its number: the whole machine. */
+#define PFS_MACHINE 0
+
+/* A window that was filled without a sign of the priority's. */
+#define PFS_NO_PRIORITY (-1)
+
+/* Of each kind in a window. */
+#define PFS_PAGES_MAX 0x7fffffff
+
+struct pfs_window {
+	__u64 time_ns;	 /* CLOCK_MONOTONIC */
+	__u64 cgroup;	 /* the target of the reclaim, by inode number, or PFS_MACHINE */
+	__u64 listening; /* it, or the nearest above it that somebody listens to */
+	__u32 scanned;	 /* pages */
+	__u32 reclaimed;
+	__s32 priority; /* 12, the first pass, to 0; or PFS_NO_PRIORITY */
+	__u32 reserved;
+};
+
+/* At which place the kernel's functions take which argument, and the bits of gfp that it counts. */
+struct pfs_known {
+	__u32 gfp;
+	__u32 memcg;
+	__u32 tree;
+	__u32 scanned;
+	__u32 reclaimed;
+	__u32 prio_gfp;
+	__u32 prio_memcg;
+	__u32 prio;
+	__u64 gfp_counted;
+};
+
+struct pfs_shared {
+	/* What may be turned. */
+	__u32 window_pages;
+	__s32 oom_priority;
+	/* What was scanned for the machine, as far as it was counted; and how many
+	 * windows found no room in the ring buffer and were put back. */
+	__u64 machine_pages;
+	__u64 put_back;
+};
+
+#endif

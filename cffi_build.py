@@ -12,17 +12,23 @@ from setuptools import build_meta
 
 ROOT = Path(__file__).parent
 
+# The compiled module: what it is made of, what these include, and what Python sees of them.
+SOURCES = ["pressurefs/native.c", "pressurefs/fanout.c", "pressurefs/reader.c"]
+INCLUDED = ["pressurefs/vmpressure.bpf.h"]
+DECLARATIONS = ["pressurefs/native.cdef.h", "pressurefs/fanout.cdef.h"]
+
 
 def ffibuilder() -> cffi.FFI:
     """Return the builder of ``pressurefs._native``; cffi calls this by its name."""
     ffi = cffi.FFI()
-    ffi.cdef((ROOT / "pressurefs/native.cdef.h").read_text())
+    for declarations in DECLARATIONS:
+        ffi.cdef((ROOT / declarations).read_text())
     ffi.set_source(
         "pressurefs._native",
-        '#include "pressurefs/native.c"',
+        "".join(f'#include "{source}"\n' for source in SOURCES),
         include_dirs=["."],
         # What is named here is in the sdist, which cannot be built without its backend.
-        depends=["pressurefs/native.c", "pressurefs/native.cdef.h", "cffi_build.py"],
+        depends=[*SOURCES, *INCLUDED, *DECLARATIONS, "cffi_build.py"],
     )
     return ffi
 

@@ -14,6 +14,7 @@ Rooms, the lowest first; imports point downwards only:
     caller                        what /proc says of the process that writes
     cgroups                       the tree that the mount stands for
     signaller, native.c           takes an eventfd, signals it, notices its last close
+    fanout, fanout.c, reader.c    the same listeners once more, for the event path without Python
     exchange                      all of the above behind the one lock
     removals                      notices that a cgroup is gone, and tells
     registrar, refusals           the checks that a registration passes; the log of those that fail

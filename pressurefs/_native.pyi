@@ -1,11 +1,18 @@
-"""The types of the compiled module: native.cdef.h, as mypy reads it."""
+"""The types of the compiled module: native.cdef.h and fanout.cdef.h, as mypy reads them."""
 
+from collections.abc import Iterable
 from typing import Literal, NewType, Protocol, overload
 
 Ring = NewType("Ring", object)
 RingArray = NewType("RingArray", object)
 Numbers = NewType("Numbers", object)
 Aio = NewType("Aio", object)
+Address = NewType("Address", object)
+FanoutInC = NewType("FanoutInC", object)
+PlaceInC = NewType("PlaceInC", object)
+ListenerInC = NewType("ListenerInC", object)
+ReaderInC = NewType("ReaderInC", object)
+ThresholdsInC = NewType("ThresholdsInC", object)
 
 class Writer(Protocol):
     pidfd: int
@@ -18,7 +25,44 @@ class Number(Protocol):
     def __getitem__(self, at: Literal[0]) -> int: ...
     def __setitem__(self, at: Literal[0], value: int) -> None: ...
 
+class WindowInC(Protocol):
+    time_ns: int
+    cgroup: int
+    listening: int
+    scanned: int
+    reclaimed: int
+    priority: int
+
+class ToldInC(Protocol):
+    window: WindowInC
+    index_percent: int
+    level: int
+
+class ToldArray(Protocol):
+    def __getitem__(self, part: slice) -> Iterable[ToldInC]: ...
+
+class Known(Protocol):
+    gfp: int
+    memcg: int
+    tree: int
+    scanned: int
+    reclaimed: int
+    prio_gfp: int
+    prio_memcg: int
+    prio: int
+    gfp_counted: int
+
+class Shared(Protocol):
+    machine_pages: int
+    put_back: int
+
 class _Lib(Protocol):
+    PFS_MACHINE: int
+    PFS_NO_PRIORITY: int
+    PFS_PAGES_MAX: int
+    PFS_DEFAULT: int
+    PFS_HIERARCHY: int
+    PFS_LOCAL: int
     PFS_KEPT: int
     PFS_LOOK: int
     PFS_TAKE: int
@@ -43,6 +87,23 @@ class _Lib(Protocol):
     def pfs_aio_open(self) -> Aio: ...
     def pfs_aio_signal_all(self, aio: Aio, event_fds: Numbers, count: int) -> int: ...
     def pfs_aio_close(self, aio: Aio) -> None: ...
+    def pfs_fanout_open(self, top: int) -> FanoutInC: ...
+    def pfs_fanout_attach(self, fanout: FanoutInC, listening_fd: int, shared: Address) -> int: ...
+    def pfs_fanout_detach(self, fanout: FanoutInC) -> None: ...
+    def pfs_fanout_tune(self, fanout: FanoutInC, thresholds: ThresholdsInC) -> None: ...
+    def pfs_fanout_tell(self, fanout: FanoutInC, window: WindowInC, told: ToldInC) -> None: ...
+    def pfs_fanout_close(self, fanout: FanoutInC) -> None: ...
+    def pfs_fanout_place(self, fanout: FanoutInC, cgroup: int) -> PlaceInC: ...
+    def pfs_fanout_set_parent(self, place: PlaceInC, parent: PlaceInC | object) -> None: ...
+    def pfs_fanout_drop_place(self, fanout: FanoutInC, place: PlaceInC) -> None: ...
+    def pfs_place_add(self, place: PlaceInC, ring: Ring | object, level: int, mode: int) -> ListenerInC: ...
+    def pfs_listener_drop(self, listener: ListenerInC) -> int: ...
+    def pfs_reader_open(
+        self, fanout: FanoutInC, ring_fd: int, ring_bytes: int, told_fd: int
+    ) -> ReaderInC: ...
+    def pfs_reader_take(self, reader: ReaderInC, told: ToldArray, most: int) -> int: ...
+    def pfs_reader_unseen(self, reader: ReaderInC) -> int: ...
+    def pfs_reader_close(self, reader: ReaderInC) -> None: ...
 
 class _FFI(Protocol):
     NULL: object
@@ -57,6 +118,20 @@ class _FFI(Protocol):
     def new(self, cdecl: Literal["int *"]) -> Number: ...
     @overload
     def new(self, cdecl: Literal["int[]"], init: list[int]) -> Numbers: ...
+    @overload
+    def new(self, cdecl: Literal["struct pfs_thresholds *"], init: list[int]) -> ThresholdsInC: ...
+    @overload
+    def new(self, cdecl: Literal["struct pfs_window *"], init: dict[str, int]) -> WindowInC: ...
+    @overload
+    def new(self, cdecl: Literal["struct pfs_told *"]) -> ToldInC: ...
+    @overload
+    def new(self, cdecl: Literal["struct pfs_told[]"], init: int) -> ToldArray: ...
+    @overload
+    def cast(self, cdecl: Literal["void *"], value: int) -> Address: ...
+    @overload
+    def cast(self, cdecl: Literal["struct pfs_known *"], value: int) -> Known: ...
+    @overload
+    def cast(self, cdecl: Literal["struct pfs_shared *"], value: int) -> Shared: ...
 
 lib: _Lib
 ffi: _FFI

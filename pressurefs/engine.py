@@ -43,13 +43,32 @@ class Engine:
             self._windows.pop(window, None)
 
     def judge(self, verdict: Verdict) -> list[Registration]:
-        """Record a verdict and return who must be signalled.
+        """Record a verdict and return who must be signalled."""
+        self.history.append(verdict)
+        return self.audience(verdict)
+
+    def silences(self, verdict: Verdict) -> bool:
+        """Tell whether somebody does not hear a verdict because others below did."""
+        heard = False
+        modes: tuple[Mode, ...] = (Mode.HIERARCHY, Mode.LOCAL)
+        for cgroup in _upwards(verdict.cgroup):
+            by_default = self._is_at(cgroup, verdict.level, Mode.DEFAULT)
+            if heard and by_default:
+                return True
+            heard = heard or by_default or any(self._is_at(cgroup, verdict.level, mode) for mode in modes)
+            modes = (Mode.HIERARCHY,)
+        return False
+
+    def _is_at(self, cgroup: str, level: Level, mode: Mode) -> bool:
+        return any(self._registry.at(cgroup, asked, mode) for asked in Level if asked <= level)
+
+    def audience(self, verdict: Verdict) -> list[Registration]:
+        """Return who must hear a verdict.
 
         The walk upwards is the kernel's vmpressure_work_fn(): the cgroup itself hears in every
         mode; its ancestors do not hear as ``local``, and as ``default`` only while nobody below
         them was signalled.
         """
-        self.history.append(verdict)
         heard: list[Registration] = []
         modes: tuple[Mode, ...] = (Mode.DEFAULT, Mode.HIERARCHY, Mode.LOCAL)
         for cgroup in _upwards(verdict.cgroup):

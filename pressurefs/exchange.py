@@ -5,20 +5,26 @@ while /proc is read or a descriptor is taken.  Three threads meet here: the FUSE
 debug directory), the source's thread (samples) and the main thread (the end).
 """
 
+from __future__ import annotations
+
 import logging
 import threading
 import time
-from collections.abc import Callable, Container, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pressurefs.engine import MACHINE, Engine
-from pressurefs.levels import Thresholds
 from pressurefs.poller import Poller
-from pressurefs.protocol import Injection
 from pressurefs.registry import Place, Registration, Registry
-from pressurefs.signaller import Signaller
 from pressurefs.tunables import Tunables
 from pressurefs.window import Sample, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Container, Iterable, Sequence
+
+    from pressurefs.fanout import Fanout
+    from pressurefs.levels import Thresholds
+    from pressurefs.protocol import Injection
+    from pressurefs.signaller import Signaller
 
 _log = logging.getLogger("pressurefs.exchange")
 
@@ -37,9 +43,17 @@ class Exchange:
     """Connects verdicts with registrations.  Lives as long as the mount."""
 
     def __init__(
-        self, profile: Thresholds, signaller: Signaller, on_sampled: Callable[[], None] = lambda: None
+        self,
+        profile: Thresholds,
+        signaller: Signaller,
+        on_sampled: Callable[[], None] = lambda: None,
+        fanout: Fanout | None = None,
     ) -> None:
-        """``on_sampled`` is called when samples of another cgroup are wanted; it must not block."""
+        """``on_sampled`` is called when samples of another cgroup are wanted; it must not block.
+
+        ``fanout`` is told of each registration, where there is a source that signals through it.
+        """
+        self._fanout = fanout
         self._on_sampled = on_sampled
         self._swept = float("-inf")
         self._sampled: frozenset[Place] | None = None  # where what was returned last is not true any more
@@ -48,13 +62,41 @@ class Exchange:
         self._tunables = Tunables(profile)
         self._registry = Registry()
         self._engine = Engine(self._registry, self._tunables)
+        if fanout is not None:
+            fanout.tune(profile)
 
-    def feed(self, samples: Sequence[Sample]) -> None:
-        """Judge what a source saw, and signal."""
-        self._bury_the_dead(sample.cgroup for sample in samples)
+    def feed(self, seen: Sequence[Sample] | Sequence[Verdict]) -> None:
+        """Judge what a source saw, and signal; verdicts were judged, and told by the fan-out."""
+        samples = [one for one in seen if isinstance(one, Sample)]
+        verdicts = [one for one in seen if isinstance(one, Verdict)]
+        if verdicts:
+            self._note_told(verdicts)
+        if samples:
+            self._judge(samples)
+
+    def _judge(self, samples: list[Sample]) -> None:
+        gone = self._gone_before(sample.cgroup for sample in samples)
         with self._lock:
+            self._end_gone(gone)
             for sample in samples:
                 self._signal(self._engine.feed(sample))
+
+    def _note_told(self, verdicts: list[Verdict]) -> None:
+        """Take note of what the fan-out has judged and told, and tell those whom it cannot.
+
+        It cannot see that a listener is dead.  Where such a one has kept ``default`` ones above it from
+        hearing, they hear now.
+        """
+        with self._lock:
+            is_stale = any(one.time > self._swept and self._engine.silences(one) for one in verdicts)
+        gone = self._try_to_find_gone() if is_stale else set()
+        with self._lock:
+            heard = [self._engine.judge(verdict) for verdict in verdicts]
+            self._end_gone(gone)
+            for verdict, told in zip(verdicts, heard, strict=True):
+                tokens = {one.token for one in told if self._is_told_in_c(one)}
+                audience = self._engine.audience(verdict) if gone else told
+                self._signal([one for one in audience if one.token not in tokens])
 
     def inject(self, injection: Injection, now: float) -> None:
         """Judge what a person wrote in place of the kernel, and signal.  ``now``: monotonic seconds."""
@@ -63,14 +105,17 @@ class Exchange:
             self.feed([Sample(now, injection.cgroup, *pages)])
             return
         verdict = Verdict(now, injection.cgroup, 0, 0, None, None, injection.level)
-        self._bury_the_dead([verdict.cgroup])
+        gone = self._gone_before([verdict.cgroup])
         with self._lock:
+            self._end_gone(gone)
             self._signal(self._engine.judge(verdict))
 
     def add(self, registration: Registration) -> None:
         """Let a registration hear from here on."""
         with self._lock:
             cgroups = len(self._registry.sampled())
+            if self._fanout is not None:
+                self._fanout.add(registration)
             self._registry.add(registration)
             if len(self._registry.sampled()) == cgroups:
                 return
@@ -94,17 +139,9 @@ class Exchange:
 
     def sweep(self) -> int:
         """End the registrations whose eventfd has no holder left; return how many live on."""
+        gone = self._find_gone()
         with self._lock:
-            known = {one.token for one in self._registry if not isinstance(one.handle, Poller)}
-            known |= self._registry.lingering()
-        self._swept = time.monotonic()
-        if not known:
-            return 0
-        # Not under the lock: with thousands of rows this takes milliseconds.
-        gone = self._signaller.gone(known)
-        with self._lock:
-            self._drop(gone, with_eventfd=True)
-            self._registry.let_go(gone)
+            self._end_gone(gone)
             return len(self._registry)
 
     def end(self, token: int) -> None:
@@ -141,6 +178,8 @@ class Exchange:
         """Turn one of the tunables; ValueError where the value is out of range."""
         with self._lock:
             setting(self._tunables, value)
+            if self._fanout is not None:
+                self._fanout.tune(self._tunables.thresholds)
 
     def tuned(self) -> tuple[int, Thresholds]:
         """Return the sensitivity and the thresholds in force."""
@@ -157,16 +196,33 @@ class Exchange:
         with self._lock:
             return [Listener(one, self._signals_sent(one.handle)) for one in self._registry]
 
-    def _bury_the_dead(self, cgroups: Iterable[str]) -> None:
-        """Sweep before an event of a cgroup, if none was just now.
+    def _find_gone(self) -> set[int]:
+        """Return the tokens of those whose eventfd has no holder left."""
+        with self._lock:
+            known = {one.token for one in self._registry if not isinstance(one.handle, Poller)}
+            known |= self._registry.lingering()
+        self._swept = time.monotonic()
+        # Not under the lock: with thousands of rows this takes milliseconds.
+        return self._signaller.gone(known) if known else known
+
+    def _try_to_find_gone(self) -> set[int]:
+        try:
+            return self._find_gone()
+        except OSError as error:
+            _log.warning("sweep: %s", error.strerror)
+            return set()
+
+    def _gone_before(self, cgroups: Iterable[str]) -> set[int]:
+        """Return what ``_find_gone`` does, before an event of a cgroup, if nobody has looked just now.
 
         A dead listener would be taken for one that heard, and keep ``default`` ones above it from hearing.
         """
-        if any(cgroup != MACHINE for cgroup in cgroups) and time.monotonic() - self._swept > FRESH_SECONDS:
-            try:
-                self.sweep()
-            except OSError as error:
-                _log.warning("sweep: %s", error.strerror)
+        is_stale = time.monotonic() - self._swept > FRESH_SECONDS
+        return self._try_to_find_gone() if is_stale and any(one != MACHINE for one in cgroups) else set()
+
+    def _end_gone(self, gone: set[int]) -> None:
+        self._drop(gone, with_eventfd=True)
+        self._registry.let_go(gone)
 
     def _signals_sent(self, handle: Any) -> int:
         return handle.signals_sent if isinstance(handle, Poller) else self._signaller.signals_sent(handle)
@@ -181,6 +237,9 @@ class Exchange:
         if rings:
             self._signaller.signal(rings)
 
+    def _is_told_in_c(self, registration: Registration) -> bool:
+        return self._fanout is not None and self._fanout.tells(registration)
+
     def _drop(self, tokens: Iterable[int], *, with_eventfd: bool = False) -> None:
         cgroups = len(self._registry.sampled())
         ended = self._registry.remove(tokens)
@@ -190,6 +249,8 @@ class Exchange:
             if not self._registry.births(cgroup):
                 self._engine.forget(cgroup)
         for registration in ended:
+            if self._fanout is not None:
+                self._fanout.drop(registration)
             if isinstance(registration.handle, Poller):
                 registration.handle.end()
             elif self._signaller.drop(registration.handle) and not with_eventfd:

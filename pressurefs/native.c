@@ -27,6 +27,9 @@
  * Rows are told apart by (open file, descriptor number): see signaller.py.
  */
 
+#ifndef PFS_NATIVE_C
+#define PFS_NATIVE_C
+
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -41,6 +44,7 @@
 #include <linux/aio_abi.h>
 #include <linux/io_uring.h>
 #include <linux/kcmp.h>
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -83,6 +87,20 @@ struct pfs_ring {
 	size_t sqes_size;
 	uint64_t signals_sent;
 };
+
+/* A ring is used by one thread at a time. Who waits here lends its priority to
+ * who is at work: the event path does not wait for a thread that has no turn. */
+static pthread_mutex_t pfs_signalling;
+
+__attribute__((constructor)) static void pfs_signalling_init(void)
+{
+	pthread_mutexattr_t attributes;
+
+	pthread_mutexattr_init(&attributes);
+	pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT);
+	pthread_mutex_init(&pfs_signalling, &attributes);
+	pthread_mutexattr_destroy(&attributes);
+}
 
 /* Close without losing the errno of what failed before. */
 static void pfs_close(int fd)
@@ -337,9 +355,11 @@ static size_t pfs_ring_signal_all(struct pfs_ring **rings, size_t count)
 {
 	size_t signalled = 0;
 
+	pthread_mutex_lock(&pfs_signalling);
 	for (size_t i = 0; i < count; i++)
 		if (pfs_ring_signal(rings[i]) == 0)
 			signalled++;
+	pthread_mutex_unlock(&pfs_signalling);
 	return signalled;
 }
 
@@ -426,3 +446,5 @@ static size_t pfs_aio_signal_all(struct pfs_aio *aio, const int *event_fds, size
 	}
 	return signalled;
 }
+
+#endif

@@ -11,10 +11,15 @@ from pressurefs.caller import Caller
 
 
 class Signaller(Protocol):
-    """What the exchange and the registrar ask.  ``limits`` tells in words what this way cannot promise."""
+    """What the exchange and the registrar ask.
+
+    ``limits`` tells in words what this way cannot promise.  ``signals_rings``: its handles are rings, which C
+    can signal without Python.
+    """
 
     name: str
     limits: str
+    signals_rings: bool
 
     def keep(self, caller: Caller, fd: int, token: int) -> Any:
         """Take an eventfd and return a handle for it; refuse what cannot be taken.

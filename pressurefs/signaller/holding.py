@@ -79,6 +79,7 @@ class HoldingSignaller:
     """Duplicates of other processes' eventfds.  Lives as long as the mount."""
 
     name = "aio"
+    signals_rings = False
 
     def __init__(self) -> None:
         """Raise OSError where this kernel has no AIO either."""

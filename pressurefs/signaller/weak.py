@@ -64,6 +64,7 @@ class WeakSignaller:
 
     name = "io_uring"
     limits = "none"
+    signals_rings = True
 
     def __init__(self) -> None:
         """Raise OSError where this kernel or container allows no io_uring."""

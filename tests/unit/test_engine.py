@@ -131,6 +131,25 @@ def test_walk_is_the_kernels(listeners: list[tuple[str, Level, Mode]], cgroup: s
     assert set(heard) == who_hears(registrations, cgroup, level)
 
 
+@given(
+    listeners=st.lists(st.tuples(CGROUPS, LEVELS, MODES), max_size=6),
+    cgroup=CGROUPS,
+    level=LEVELS,
+)
+def test_who_is_silenced(listeners: list[tuple[str, Level, Mode]], cgroup: str, level: Level) -> None:
+    """Somebody is silenced if and only if he would hear without those below him."""
+    registrations = [listener(token, *wish) for token, wish in enumerate(listeners)]
+    happened = verdict(cgroup, level)
+    heard = set(engine_with(registrations).judge(happened))
+    without = [
+        one
+        for one in set(registrations) - heard
+        if engine_with([other for other in registrations if other.cgroup == one.cgroup]).judge(happened)
+        and who_hears([one], cgroup, level)
+    ]
+    assert engine_with(registrations).silences(happened) == bool(without)
+
+
 def test_every_window_signals() -> None:
     """There is no edge: each full window at a level signals again, and what fills none signals nobody."""
     engine = engine_with([listener(1)])

@@ -1,15 +1,16 @@
 """What the exchange tells the source, whose samples somebody can hear; and that the dead hear nothing."""
 
+import time
 from collections.abc import Iterable
 
 import pytest
 
 from pressurefs.exchange import Exchange
-from pressurefs.levels import RFC
+from pressurefs.levels import RFC, Level, Thresholds
 from pressurefs.poller import Poller
 from pressurefs.protocol import Mode
-from pressurefs.registry import Place
-from pressurefs.window import Sample
+from pressurefs.registry import Place, Registration
+from pressurefs.window import Sample, Verdict
 from tests.unit.listeners import listener
 
 
@@ -125,3 +126,50 @@ def test_window_ends_with_the_last_listener() -> None:
     exchange.add(listener(2, "/a"))
     exchange.feed([Sample(0.0, "/a", 511, 511, None)])
     assert not graveyard.signalled
+
+
+class Elsewhere:
+    """A fan-out that tells whoever is no poller, and keeps no books."""
+
+    def tune(self, thresholds: Thresholds) -> None:
+        """Judge nothing."""
+
+    def add(self, registration: Registration) -> None:
+        """Forget."""
+
+    def drop(self, registration: Registration) -> None:
+        """Forget."""
+
+    def tells(self, registration: Registration) -> bool:
+        """Tell by the handle."""
+        return not isinstance(registration.handle, Poller)
+
+
+def note_told(graveyard: Graveyard, *registrations: Registration, at: str) -> Exchange:
+    """Let verdicts come that the fan-out has told already."""
+    exchange = Exchange(RFC, graveyard, fanout=Elsewhere())  # type: ignore[arg-type]
+    for one in registrations:
+        exchange.add(one)
+    exchange.feed([Verdict(time.monotonic(), at, 512, 512, None, 0, Level.LOW)])
+    return exchange
+
+
+def test_nobody_is_told_twice() -> None:
+    """Who was told by the fan-out is not signalled again; an open file that is polled is told here."""
+    collected: list[bool] = []
+    poller = Poller(lambda _: collected.append(True))
+    polled = listener(2, "/a")._replace(handle=poller)
+    graveyard = Graveyard()
+    exchange = note_told(graveyard, listener(1, "/a"), polled, at="/a")
+    assert not graveyard.signalled
+    assert poller.signals_sent == 1
+    assert [one.cgroup for one in exchange.history()] == ["/a"]
+
+
+@pytest.mark.parametrize(("dead", "signalled"), [([], []), ([1], [2])])
+def test_whom_the_dead_silenced(dead: list[int], signalled: list[int]) -> None:
+    """A listener whom the fan-out left out for the sake of a dead one is signalled once that is seen."""
+    below, above = listener(1, "/a/b"), listener(2, "/a")
+    graveyard = Graveyard(*dead)
+    note_told(graveyard, below, above, at="/a/b")
+    assert graveyard.signalled == signalled

@@ -1,0 +1,304 @@
+/*
+ * From a full window to the eventfds, without Python: who listens where, the
+ * level of a window, and the walk that mm/vmpressure.c makes in its worker.
+ *
+ * This is the event path of the source `kernel`. It takes no memory, opens
+ * nothing and waits for nobody: under the pressure that it reports, each of
+ * those would come too late. What it needs was made when somebody registered.
+ *
+ * Python keeps the same registrations (registry.py, engine.py) and is told of
+ * each window afterwards: for history, and for the listeners that only Python
+ * can tell, which are here without a ring.
+ */
+
+#ifndef PFS_FANOUT_C
+#define PFS_FANOUT_C
+
+#include "pressurefs/native.c"
+#include "pressurefs/vmpressure.bpf.h"
+
+#include <stdbool.h>
+#include <linux/bpf.h>
+
+/* levels.py, protocol.py. */
+enum { PFS_LOW, PFS_MEDIUM, PFS_OOM };
+enum { PFS_DEFAULT, PFS_HIERARCHY, PFS_LOCAL };
+
+#define PFS_BUCKETS 1024
+
+struct pfs_thresholds {
+	uint32_t window_pages;
+	uint32_t medium;
+	uint32_t oom;
+	int32_t oom_priority;
+	int scale_is_window; /* the RFC's arithmetic; else the kernel's */
+};
+
+struct pfs_place;
+
+struct pfs_listener {
+	struct pfs_ring *ring; /* NULL: Python tells this one */
+	int level;
+	int mode;
+	struct pfs_place *place;
+	struct pfs_listener *before;
+	struct pfs_listener *next;
+};
+
+/* A cgroup that somebody listens to, and the nearest such above it. */
+struct pfs_place {
+	uint64_t cgroup;
+	struct pfs_place *parent;
+	struct pfs_listener *first;
+	struct pfs_listener *last;
+	struct pfs_place *next;
+};
+
+struct pfs_fanout {
+	uint64_t top; /* the number of the directory whose place is the machine's */
+	int listening_fd;
+	struct pfs_shared *shared;
+	struct pfs_thresholds thresholds;
+	struct pfs_place *buckets[PFS_BUCKETS];
+};
+
+/* A window, and what became of it. */
+struct pfs_told {
+	struct pfs_window window;
+	uint32_t index_percent;
+	int32_t level;
+};
+
+static uint32_t pfs_index(uint32_t scanned, uint32_t reclaimed, const struct pfs_thresholds *thresholds)
+{
+	uint64_t scale = thresholds->window_pages;
+
+	/* More reclaimed than scanned: whole slabs, or a huge page that was counted once. */
+	if (reclaimed >= scanned)
+		return 0;
+	if (!thresholds->scale_is_window)
+		scale = (uint64_t)scanned + reclaimed;
+	return (uint32_t)((scale - reclaimed * scale / scanned) * 100 / scale);
+}
+
+static int32_t pfs_level(uint32_t index_percent, const struct pfs_thresholds *thresholds)
+{
+	if (index_percent >= thresholds->oom)
+		return PFS_OOM;
+	return index_percent >= thresholds->medium ? PFS_MEDIUM : PFS_LOW;
+}
+
+static struct pfs_place **pfs_fanout_bucket(struct pfs_fanout *fanout, uint64_t cgroup)
+{
+	return &fanout->buckets[cgroup % PFS_BUCKETS];
+}
+
+static struct pfs_place *pfs_fanout_find(struct pfs_fanout *fanout, uint64_t cgroup)
+{
+	struct pfs_place *place = *pfs_fanout_bucket(fanout, cgroup);
+
+	while (place && place->cgroup != cgroup)
+		place = place->next;
+	return place;
+}
+
+/* Whether anybody heard. */
+static bool pfs_place_tell(struct pfs_place *place, int level, bool is_ancestor, bool was_heard)
+{
+	bool heard = false;
+
+	for (struct pfs_listener *one = place->first; one; one = one->next) {
+		if (is_ancestor && one->mode == PFS_LOCAL)
+			continue;
+		if (was_heard && one->mode == PFS_DEFAULT)
+			continue;
+		if (level < one->level)
+			continue;
+		if (one->ring)
+			pfs_ring_signal(one->ring);
+		heard = true;
+	}
+	return heard;
+}
+
+/* Judge a window and tell who listens, from the target upwards. */
+static void pfs_fanout_tell(struct pfs_fanout *fanout, const struct pfs_window *window, struct pfs_told *told)
+{
+	uint64_t listening = window->listening == fanout->top ? PFS_MACHINE : window->listening;
+	bool is_ancestor = window->cgroup != listening;
+	bool was_heard = false;
+
+	pthread_mutex_lock(&pfs_signalling);
+	told->window = *window;
+	told->index_percent = pfs_index(window->scanned, window->reclaimed, &fanout->thresholds);
+	told->level = pfs_level(told->index_percent, &fanout->thresholds);
+	for (struct pfs_place *place = pfs_fanout_find(fanout, listening); place; place = place->parent) {
+		if (pfs_place_tell(place, told->level, is_ancestor, was_heard))
+			was_heard = true;
+		is_ancestor = true;
+	}
+	pthread_mutex_unlock(&pfs_signalling);
+}
+
+/* Say to the BPF program whether a cgroup is listened to. */
+static int pfs_fanout_mark(const struct pfs_fanout *fanout, uint64_t cgroup, bool is_listened)
+{
+	uint8_t yes = 1;
+	union bpf_attr attr;
+
+	if (fanout->listening_fd < 0)
+		return 0;
+	memset(&attr, 0, sizeof(attr));
+	attr.map_fd = (uint32_t)fanout->listening_fd;
+	attr.key = (uint64_t)(uintptr_t)&cgroup;
+	if (!is_listened)
+		return (int)syscall(SYS_bpf, BPF_MAP_DELETE_ELEM, &attr, sizeof(attr));
+	attr.value = (uint64_t)(uintptr_t)&yes;
+	return (int)syscall(SYS_bpf, BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr));
+}
+
+static int pfs_fanout_mark_place(const struct pfs_fanout *fanout, uint64_t cgroup, bool is_listened)
+{
+	/* What was reached in the walk from a cgroup upwards has a number; the machine's own reclaim has none. */
+	if (cgroup == PFS_MACHINE && fanout->top != PFS_MACHINE &&
+	    pfs_fanout_mark(fanout, fanout->top, is_listened) < 0)
+		return -1;
+	return pfs_fanout_mark(fanout, cgroup, is_listened);
+}
+
+/* `top`: the inode number of the cgroup tree's root, or PFS_MACHINE where no cgroup can be listened to. */
+static struct pfs_fanout *pfs_fanout_open(uint64_t top)
+{
+	struct pfs_fanout *fanout = calloc(1, sizeof(*fanout));
+
+	if (!fanout)
+		return NULL;
+	fanout->top = top;
+	fanout->listening_fd = -1;
+	return fanout;
+}
+
+static void pfs_fanout_tune(struct pfs_fanout *fanout, const struct pfs_thresholds *thresholds)
+{
+	pthread_mutex_lock(&pfs_signalling);
+	fanout->thresholds = *thresholds;
+	pthread_mutex_unlock(&pfs_signalling);
+	if (fanout->shared) {
+		__atomic_store_n(&fanout->shared->window_pages, thresholds->window_pages, __ATOMIC_RELAXED);
+		__atomic_store_n(&fanout->shared->oom_priority, thresholds->oom_priority, __ATOMIC_RELAXED);
+	}
+}
+
+/* From here on tell the BPF program what it must know. */
+static int pfs_fanout_attach(struct pfs_fanout *fanout, int listening_fd, void *shared)
+{
+	fanout->listening_fd = listening_fd;
+	fanout->shared = shared;
+	pfs_fanout_tune(fanout, &fanout->thresholds);
+	for (size_t at = 0; at < PFS_BUCKETS; at++)
+		for (struct pfs_place *place = fanout->buckets[at]; place; place = place->next)
+			if (pfs_fanout_mark_place(fanout, place->cgroup, true) < 0)
+				return -1;
+	return 0;
+}
+
+/* Its map and its memory are about to go. */
+static void pfs_fanout_detach(struct pfs_fanout *fanout)
+{
+	fanout->listening_fd = -1;
+	fanout->shared = NULL;
+}
+
+/* The place of a cgroup, made if there is none; NULL and errno. */
+static struct pfs_place *pfs_fanout_place(struct pfs_fanout *fanout, uint64_t cgroup)
+{
+	struct pfs_place *place = pfs_fanout_find(fanout, cgroup);
+
+	if (place)
+		return place;
+	place = calloc(1, sizeof(*place));
+	if (!place)
+		return NULL;
+	place->cgroup = cgroup;
+	if (pfs_fanout_mark_place(fanout, cgroup, true) < 0) {
+		int saved = errno;
+
+		free(place);
+		errno = saved;
+		return NULL;
+	}
+	pthread_mutex_lock(&pfs_signalling);
+	place->next = *pfs_fanout_bucket(fanout, cgroup);
+	*pfs_fanout_bucket(fanout, cgroup) = place;
+	pthread_mutex_unlock(&pfs_signalling);
+	return place;
+}
+
+static void pfs_fanout_set_parent(struct pfs_place *place, struct pfs_place *parent)
+{
+	pthread_mutex_lock(&pfs_signalling);
+	place->parent = parent;
+	pthread_mutex_unlock(&pfs_signalling);
+}
+
+/* Nobody listens there any more, and no place has it as parent. */
+static void pfs_fanout_drop_place(struct pfs_fanout *fanout, struct pfs_place *place)
+{
+	struct pfs_place **at = pfs_fanout_bucket(fanout, place->cgroup);
+
+	pthread_mutex_lock(&pfs_signalling);
+	while (*at != place)
+		at = &(*at)->next;
+	*at = place->next;
+	pthread_mutex_unlock(&pfs_signalling);
+	/* A removed cgroup's number is never used again: a row that stays costs its memory, no event. */
+	pfs_fanout_mark_place(fanout, place->cgroup, false);
+	free(place);
+}
+
+static struct pfs_listener *pfs_place_add(struct pfs_place *place, struct pfs_ring *ring, int level, int mode)
+{
+	struct pfs_listener *listener = calloc(1, sizeof(*listener));
+
+	if (!listener)
+		return NULL;
+	listener->ring = ring;
+	listener->level = level;
+	listener->mode = mode;
+	listener->place = place;
+	pthread_mutex_lock(&pfs_signalling);
+	listener->before = place->last;
+	if (place->last)
+		place->last->next = listener;
+	else
+		place->first = listener;
+	place->last = listener;
+	pthread_mutex_unlock(&pfs_signalling);
+	return listener;
+}
+
+/* The ring is not used any more when this returns; whether anybody is left there. */
+static int pfs_listener_drop(struct pfs_listener *listener)
+{
+	struct pfs_place *place = listener->place;
+
+	pthread_mutex_lock(&pfs_signalling);
+	if (listener->before)
+		listener->before->next = listener->next;
+	else
+		place->first = listener->next;
+	if (listener->next)
+		listener->next->before = listener->before;
+	else
+		place->last = listener->before;
+	pthread_mutex_unlock(&pfs_signalling);
+	free(listener);
+	return place->first != NULL;
+}
+
+static void pfs_fanout_close(struct pfs_fanout *fanout)
+{
+	free(fanout);
+}
+
+#endif

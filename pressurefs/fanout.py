@@ -1,0 +1,191 @@
+"""The registrations once more, as the event path in C keeps them, and the windows that it has told.
+
+Where the source is the kernel, a full window goes to the eventfds through fanout.c and reader.c alone.
+Python would come too late: under the pressure that is reported, its turn and its memory are what is missing.
+
+Threads: ``Fanout`` is guarded by the exchange's lock, and C's own mutex lies below that.  ``Reader`` has a
+thread in C; ``take`` is the source's thread's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+from pressurefs._native import ffi, lib
+from pressurefs.engine import MACHINE
+from pressurefs.levels import Level, Thresholds, rfc_scale_pages
+from pressurefs.poller import Poller
+from pressurefs.protocol import Mode, Refusal
+from pressurefs.registry import Place, Registration
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pressurefs._native import FanoutInC, ListenerInC, PlaceInC
+
+_MODES = {Mode.DEFAULT: lib.PFS_DEFAULT, Mode.HIERARCHY: lib.PFS_HIERARCHY, Mode.LOCAL: lib.PFS_LOCAL}
+
+_TAKEN_AT_ONCE = 256
+
+
+class Told(NamedTuple):
+    """A window that was judged, and told to whoever C can tell.
+
+    ``cgroup``: the inode number of the target of the reclaim, 0 for the machine.  ``listening``: that of the
+    nearest cgroup that is listened to.  ``time``: monotonic seconds.  ``priority``: None where that was no
+    reason.
+    """
+
+    time: float
+    cgroup: int
+    listening: int
+    scanned: int
+    reclaimed: int
+    priority: int | None
+    index_percent: int
+    level: Level
+
+
+class Fanout:
+    """Who listens where, as C sees it.  Lives as long as the mount."""
+
+    def __init__(self, top: int, *, signals_rings: bool) -> None:
+        """``top``: the inode number of the cgroup tree's root, 0 where there is none to listen to.
+
+        ``signals_rings``: whether registrations' handles are rings, which C can signal.
+        """
+        self._fanout = lib.pfs_fanout_open(top)
+        if self._fanout == ffi.NULL:
+            raise OSError(ffi.errno, os.strerror(ffi.errno))
+        self._signals_rings = signals_rings
+        self._places: dict[Place, PlaceInC] = {}
+        self._paths: dict[int, str] = {}
+        self._by_path: dict[str, PlaceInC] = {}  # of several that had a name, the youngest
+        self._listeners: dict[int, ListenerInC] = {}
+
+    def tells(self, registration: Registration) -> bool:
+        """Tell whether C signals this one; the others are Python's."""
+        return self._signals_rings and not isinstance(registration.handle, Poller)
+
+    def add(self, registration: Registration) -> None:
+        """Let a registration hear from here on; Refusal where there is no room for it."""
+        ring = registration.handle if self.tells(registration) else ffi.NULL
+        place = self._place(Place(registration.cgroup, registration.birth))
+        level, mode = registration.level.value, _MODES[registration.mode]
+        listener = lib.pfs_place_add(place, ring, level, mode)
+        if listener == ffi.NULL:
+            raise Refusal(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        self._listeners[registration.token] = listener
+
+    def drop(self, registration: Registration) -> None:
+        """End it; its handle is not used any more."""
+        if not lib.pfs_listener_drop(self._listeners.pop(registration.token)):
+            self._leave(Place(registration.cgroup, registration.birth))
+
+    def tune(self, thresholds: Thresholds) -> None:
+        """Judge by these from here on."""
+        window = min(thresholds.window_pages, lib.PFS_PAGES_MAX)  # 8 TiB: nobody waits for more
+        levels = thresholds.medium, thresholds.oom, thresholds.oom_priority
+        is_rfc = thresholds.scale_pages is rfc_scale_pages
+        lib.pfs_fanout_tune(self._fanout, ffi.new("struct pfs_thresholds *", [window, *levels, is_rfc]))
+
+    def attach(self, listening_fd: int, shared: int) -> None:
+        """Keep a BPF program told, by a map and by memory at an address."""
+        if lib.pfs_fanout_attach(self._fanout, listening_fd, ffi.cast("void *", shared)) < 0:
+            raise OSError(ffi.errno, os.strerror(ffi.errno))
+
+    def detach(self) -> None:
+        """Say nothing more to it."""
+        lib.pfs_fanout_detach(self._fanout)
+
+    def open_reader(self, ring_fd: int, ring_bytes: int) -> Reader:
+        """Tell what comes through a BPF ring buffer, from here on."""
+        return Reader(self._fanout, ring_fd, ring_bytes)
+
+    def path_of(self, number: int) -> str | None:
+        """Return the path of a cgroup that is listened to, by its number."""
+        return self._paths.get(number)
+
+    def _place(self, key: Place) -> PlaceInC:
+        place = self._places.get(key)
+        if place is not None:
+            return place
+        place = lib.pfs_fanout_place(self._fanout, key.birth)
+        if place == ffi.NULL:
+            number = errno.ENOMEM if ffi.errno == errno.ENOMEM else errno.ENFILE
+            raise Refusal(number, "no more cgroups can be listened to")
+        self._places[key] = self._by_path[key.cgroup] = place
+        self._paths[key.birth] = key.cgroup
+        lib.pfs_fanout_set_parent(place, self._nearest_above(key.cgroup))
+        self._arrange_below(key.cgroup)
+        return place
+
+    def _leave(self, key: Place) -> None:
+        place = self._places.pop(key)
+        del self._paths[key.birth]
+        if self._by_path[key.cgroup] == place:
+            del self._by_path[key.cgroup]
+        self._arrange_below(key.cgroup)
+        lib.pfs_fanout_drop_place(self._fanout, place)
+
+    def _arrange_below(self, cgroup: str) -> None:
+        prefix = cgroup.rstrip("/") + "/"
+        for key, place in self._places.items():
+            if key.cgroup.startswith(prefix) and key.cgroup != cgroup:
+                lib.pfs_fanout_set_parent(place, self._nearest_above(key.cgroup))
+
+    def _nearest_above(self, cgroup: str) -> PlaceInC | object:
+        return next((self._by_path[one] for one in _above(cgroup) if one in self._by_path), ffi.NULL)
+
+
+def open_for_all(top: int, thresholds: Thresholds) -> Fanout:
+    """Return a fan-out that listens to everything and signals nobody: for who only writes down."""
+    fanout = Fanout(top, signals_rings=False)
+    fanout.tune(thresholds)
+    fanout.add(Registration(1, MACHINE, Level.LOW, Mode.HIERARCHY, os.getuid(), os.getpid(), None))
+    return fanout
+
+
+class Reader:
+    """The thread in C that waits for a BPF program.  Lives until closed."""
+
+    def __init__(self, fanout: FanoutInC, ring_fd: int, ring_bytes: int) -> None:
+        """Raise OSError where it cannot begin.  ``told_fd`` is readable when there is something to take."""
+        self.told_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._taken = ffi.new("struct pfs_told[]", _TAKEN_AT_ONCE)
+        self._reader = lib.pfs_reader_open(fanout, ring_fd, ring_bytes, self.told_fd)
+        if self._reader == ffi.NULL:
+            number = ffi.errno
+            os.close(self.told_fd)
+            raise OSError(number, os.strerror(number))
+
+    def take(self) -> Iterator[Told]:
+        """Yield what was told since the last call, oldest first."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.told_fd)
+        while count := lib.pfs_reader_take(self._reader, self._taken, _TAKEN_AT_ONCE):
+            for told in self._taken[0:count]:
+                window = told.window
+                priority = None if window.priority == lib.PFS_NO_PRIORITY else window.priority
+                where = window.cgroup, window.listening
+                judged = told.index_percent, Level(told.level)
+                yield Told(window.time_ns / 1e9, *where, window.scanned, window.reclaimed, priority, *judged)
+
+    def unseen(self) -> int:
+        """Return how many windows were told and never taken."""
+        return lib.pfs_reader_unseen(self._reader)
+
+    def close(self) -> None:
+        """End the thread."""
+        lib.pfs_reader_close(self._reader)
+        os.close(self.told_fd)
+
+
+def _above(cgroup: str) -> Iterator[str]:
+    """Yield the paths of a cgroup's ancestors, the nearest first."""
+    while cgroup != MACHINE:
+        cgroup = cgroup.rpartition("/")[0] or MACHINE
+        yield cgroup

@@ -1,0 +1,197 @@
+/*
+ * The thread that waits for the BPF program and lets fanout.c tell.
+ *
+ * Some facts about a BPF ring buffer
+ *
+ * Its map can be mapped: one page that the consumer writes (how far it has
+ * read), one that the kernel writes (how far it has written), then the records,
+ * mapped twice in a row so that none is ever torn at the end. A record begins
+ * with its length; the highest bit says that it is still being written, the next
+ * one that it was given up. The map can be polled: who waits is awakened when a
+ * record is committed that is the next to be read. So the position is stored after
+ * each record. A record that is still being written makes the map readable, too;
+ * a thread of real-time priority that came back for it at once could keep its
+ * writer from the processor for ever. Hence EPOLLET, which waits for the commit.
+ */
+
+#include "pressurefs/fanout.c"
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+
+#define PFS_TOLD_MAX 4096 /* that wait for Python: history has as many */
+
+struct pfs_reader {
+	struct pfs_fanout *fanout;
+	int ring_fd;
+	int stop_fd;
+	int epoll_fd;
+	int told_fd; /* an eventfd: there is something for Python */
+	size_t page_size;
+	size_t ring_bytes;
+	uint64_t *consumed;
+	const uint64_t *produced;
+	const char *records;
+	size_t records_size;
+	pthread_t thread;
+	struct pfs_told told[PFS_TOLD_MAX];
+	uint64_t told_head;
+	uint64_t told_tail;
+	uint64_t unseen; /* told, but Python did not come to take them */
+};
+
+static void pfs_reader_put(struct pfs_reader *reader, const struct pfs_window *window)
+{
+	uint64_t head = reader->told_head;
+	struct pfs_told unseen, *told = &reader->told[head % PFS_TOLD_MAX];
+	bool has_room = head - __atomic_load_n(&reader->told_tail, __ATOMIC_ACQUIRE) < PFS_TOLD_MAX;
+
+	pfs_fanout_tell(reader->fanout, window, has_room ? told : &unseen);
+	if (has_room)
+		__atomic_store_n(&reader->told_head, head + 1, __ATOMIC_RELEASE);
+	else
+		__atomic_add_fetch(&reader->unseen, 1, __ATOMIC_RELAXED);
+}
+
+/* Whether there was anything. */
+static bool pfs_reader_drain(struct pfs_reader *reader)
+{
+	uint64_t at = *reader->consumed;
+	bool any = false;
+
+	while (at < __atomic_load_n(reader->produced, __ATOMIC_ACQUIRE)) {
+		const char *record = reader->records + (at & (reader->ring_bytes - 1));
+		uint32_t header = __atomic_load_n((const uint32_t *)(const void *)record, __ATOMIC_ACQUIRE);
+		uint32_t length = header & ~(BPF_RINGBUF_BUSY_BIT | BPF_RINGBUF_DISCARD_BIT);
+
+		if (header & BPF_RINGBUF_BUSY_BIT)
+			break;
+		if (!(header & BPF_RINGBUF_DISCARD_BIT) && length == sizeof(struct pfs_window)) {
+			struct pfs_window window;
+
+			memcpy(&window, record + BPF_RINGBUF_HDR_SZ, sizeof(window));
+			pfs_reader_put(reader, &window);
+			any = true;
+		}
+		at += (length + BPF_RINGBUF_HDR_SZ + 7) / 8 * 8;
+		__atomic_store_n(reader->consumed, at, __ATOMIC_RELEASE);
+		/* Either the kernel sees this position when it commits the next record, and
+		 * awakens us, or we see that record here. */
+		__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	}
+	return any;
+}
+
+static int pfs_reader_await(struct pfs_reader *reader, int fd)
+{
+	struct epoll_event awaited = { .events = EPOLLIN | EPOLLET, .data = { .fd = fd } };
+
+	return epoll_ctl(reader->epoll_fd, EPOLL_CTL_ADD, fd, &awaited);
+}
+
+static void *pfs_reader_run(void *argument)
+{
+	struct pfs_reader *reader = argument;
+	struct sched_param first = { .sched_priority = 1 };
+	struct epoll_event awaited = { .data = { .fd = reader->ring_fd } };
+	uint64_t one = 1;
+
+	/* Before whatever it is that takes the memory, as the kernel's worker is not; where we may. */
+	pthread_setschedparam(pthread_self(), SCHED_FIFO | SCHED_RESET_ON_FORK, &first);
+	while (awaited.data.fd != reader->stop_fd) {
+		/* A counter that is full tells Python no less. */
+		if (pfs_reader_drain(reader) && write(reader->told_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+			break;
+		if (epoll_wait(reader->epoll_fd, &awaited, 1, -1) < 0 && errno != EINTR)
+			break;
+	}
+	return NULL;
+}
+
+/* Everything that is open or mapped; the thread has ended or was never begun. */
+static void pfs_reader_free(struct pfs_reader *reader)
+{
+	int saved = errno;
+
+	if (reader->records != MAP_FAILED)
+		munmap((void *)(uintptr_t)reader->produced, reader->records_size);
+	if (reader->consumed != MAP_FAILED)
+		munmap(reader->consumed, reader->page_size);
+	if (reader->epoll_fd >= 0)
+		close(reader->epoll_fd);
+	if (reader->stop_fd >= 0)
+		close(reader->stop_fd);
+	free(reader);
+	errno = saved;
+}
+
+/* Begin to tell what comes through a ring buffer of `ring_bytes`; `told_fd` is an eventfd that does not block. */
+static struct pfs_reader *pfs_reader_open(struct pfs_fanout *fanout, int ring_fd, size_t ring_bytes, int told_fd)
+{
+	struct pfs_reader *reader = calloc(1, sizeof(*reader));
+	sigset_t all, before;
+	void *mapped;
+
+	if (!reader)
+		return NULL;
+	reader->fanout = fanout;
+	reader->ring_fd = ring_fd;
+	reader->told_fd = told_fd;
+	reader->ring_bytes = ring_bytes;
+	reader->page_size = (size_t)sysconf(_SC_PAGESIZE);
+	reader->records = MAP_FAILED;
+	reader->consumed = mmap(NULL, reader->page_size, PROT_READ | PROT_WRITE, MAP_SHARED, ring_fd, 0);
+	reader->stop_fd = eventfd(0, EFD_CLOEXEC);
+	reader->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (reader->consumed == MAP_FAILED || reader->stop_fd < 0 || reader->epoll_fd < 0 ||
+	    pfs_reader_await(reader, reader->stop_fd) < 0 || pfs_reader_await(reader, ring_fd) < 0)
+		goto failed;
+	reader->records_size = reader->page_size + 2 * ring_bytes;
+	mapped = mmap(NULL, reader->records_size, PROT_READ, MAP_SHARED | MAP_POPULATE, ring_fd,
+		      (off_t)reader->page_size);
+	if (mapped == MAP_FAILED)
+		goto failed;
+	reader->produced = mapped;
+	reader->records = (const char *)mapped + reader->page_size;
+	/* Touched now: a page that is touched first under pressure must be found under pressure. */
+	memset(reader->told, 0xff, sizeof(reader->told));
+
+	/* Signals are Python's main thread's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	errno = pthread_create(&reader->thread, NULL, pfs_reader_run, reader);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!errno)
+		return reader;
+failed:
+	pfs_reader_free(reader);
+	return NULL;
+}
+
+/* The windows that were told since the last call, oldest first; how many. */
+static size_t pfs_reader_take(struct pfs_reader *reader, struct pfs_told *told, size_t most)
+{
+	uint64_t tail = reader->told_tail;
+	uint64_t head = __atomic_load_n(&reader->told_head, __ATOMIC_ACQUIRE);
+	size_t count = 0;
+
+	for (; tail < head && count < most; tail++)
+		told[count++] = reader->told[tail % PFS_TOLD_MAX];
+	__atomic_store_n(&reader->told_tail, tail, __ATOMIC_RELEASE);
+	return count;
+}
+
+static uint64_t pfs_reader_unseen(const struct pfs_reader *reader)
+{
+	return __atomic_load_n(&reader->unseen, __ATOMIC_RELAXED);
+}
+
+static void pfs_reader_close(struct pfs_reader *reader)
+{
+	uint64_t one = 1;
+
+	if (write(reader->stop_fd, &one, sizeof(one)) == sizeof(one))
+		pthread_join(reader->thread, NULL);
+	pfs_reader_free(reader);
+}

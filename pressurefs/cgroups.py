@@ -22,6 +22,7 @@ _RESOLVE_NO_XDEV = 0x01
 _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
+_FILEID_KERNFS = 0xFE
 # The kernel gives up (EAGAIN) where something was renamed meanwhile, which could have led out.
 _ATTEMPTS = 10
 
@@ -33,6 +34,12 @@ class _OpenHow(ctypes.Structure):
     """struct open_how of openat2(2)."""
 
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+class _KernfsHandle(ctypes.Structure):
+    """struct file_handle of open_by_handle_at(2), for a file system of kernfs."""
+
+    _fields_ = (("handle_bytes", ctypes.c_uint32), ("handle_type", ctypes.c_int), ("number", ctypes.c_uint64))
 
 
 class Cgroup(NamedTuple):
@@ -48,13 +55,25 @@ class Cgroup(NamedTuple):
 
 
 class CgroupRoot:
-    """An open cgroup tree.  Lives until closed."""
+    """An open cgroup tree.  Lives until closed.
+
+    ``number``: the inode number of its topmost directory.  ``filesystem``: "cgroup2", "cgroup" for a
+    hierarchy of version 1, another name for a plain tree, whose numbers the kernel's cgroups do not have.
+    ``serves_v1``: whether reclaim can be told of in a memory hierarchy of version 1, which shows none.
+    """
 
     def __init__(self, path: str) -> None:
         """Raise OSError where there is no such directory."""
         self._fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._libc = ctypes.CDLL(None, use_errno=True)
+        seen = os.fstat(self._fd)
+        self.number = seen.st_ino
+        device = f"{os.major(seen.st_dev)}:{os.minor(seen.st_dev)}"
+        mounted = (row.filesystem_type for row in read_mountinfo() if row.device == device)
+        self.filesystem = next(mounted, None)
         self._shows_reclaim: dict[int, bool] = {}
+        self._handles_fd: int | None = None
+        self.serves_v1 = False
 
     @classmethod
     def mounted(cls) -> Self | None:
@@ -87,6 +106,20 @@ class CgroupRoot:
             return os.fstat(fd).st_ino
         finally:
             os.close(fd)
+
+    def path_of(self, number: int) -> str | None:
+        """Return the path of the cgroup that has an inode number, None where none has or we may not look."""
+        if self._handles_fd is None:
+            self._handles_fd = self.open("", os.O_RDONLY | os.O_DIRECTORY)
+        handle = _KernfsHandle(ctypes.sizeof(ctypes.c_uint64), _FILEID_KERNFS, number)
+        fd = self._libc.open_by_handle_at(self._handles_fd, ctypes.byref(handle), os.O_PATH | os.O_CLOEXEC)
+        if fd < 0:
+            return None
+        try:
+            top, path = (os.readlink(f"/proc/self/fd/{one}").rstrip("/") for one in (self._handles_fd, fd))
+        finally:
+            os.close(fd)
+        return path.removeprefix(top) if path.startswith(f"{top}/") else None
 
     def children(self, cgroup: str) -> list[tuple[str, int]]:
         """Return name and inode number of each child; not of one that something is mounted on."""
@@ -127,6 +160,8 @@ class CgroupRoot:
     def close(self) -> None:
         """Close the root."""
         os.close(self._fd)
+        if self._handles_fd is not None:
+            os.close(self._handles_fd)
 
     def _has_reclaim(self, directory_fd: int) -> bool:
         """Tell whether memory.stat is there and names reclaim; cgroup v1's does not."""
@@ -134,6 +169,8 @@ class CgroupRoot:
             number = os.stat(MEMORY_STAT, dir_fd=directory_fd, follow_symlinks=False).st_ino
         except OSError:
             return False
+        if self.serves_v1 and self.filesystem == "cgroup":
+            return True
         known = self._shows_reclaim.get(number)
         if known is None:
             # Read once: the kernel adds up a whole tree for each reading.

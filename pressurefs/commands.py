@@ -4,16 +4,24 @@ Each imports what it needs when it runs: a shell that registers an eventfd shoul
 loaded.
 """
 
-import argparse
+from __future__ import annotations
+
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pressurefs import client, exits, mounts
 from pressurefs.exits import Exit
 from pressurefs.levels import PROFILES
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping, Sequence
+
+    from pressurefs.cgroups import CgroupRoot
+    from pressurefs.fanout import Fanout
 
 _OWN_OPTIONS = {
     *("foreground", "debug", "nothreads", "fsname", "subtype", "default_permissions"),
@@ -194,12 +202,15 @@ def _print_table(rows: Mapping[str, object]) -> None:
 
 def record(parsed: argparse.Namespace) -> int:
     """Write a trace."""
+    from pressurefs.cgroups import CgroupRoot  # noqa: PLC0415
     from pressurefs.recorder import record  # noqa: PLC0415
     from pressurefs.sources import SourceUnavailable  # noqa: PLC0415
-    from pressurefs.sources.choice import Roots, open_source  # noqa: PLC0415
+    from pressurefs.sources.choice import Origin, Roots, open_source  # noqa: PLC0415
 
     try:
-        source = open_source(parsed.source, Roots(Path(parsed.proc)))
+        cgroups = CgroupRoot.mounted()
+        fanout = _open_fanout_for_all(cgroups)
+        source = open_source(parsed.source, Origin(Roots(Path(parsed.proc)), cgroups, fanout))
     except SourceUnavailable as error:
         raise Exit(exits.SOURCE_UNAVAILABLE, f"source {parsed.source}", error.strerror) from None
     try:
@@ -208,6 +219,15 @@ def record(parsed: argparse.Namespace) -> int:
     except OSError as error:
         raise Exit(exits.UNEXPECTED, parsed.file, error.strerror) from None
     return exits.DONE
+
+
+def _open_fanout_for_all(cgroups: CgroupRoot | None) -> Fanout | None:
+    """Return what makes the kernel source tell of everything; None without the compiled module."""
+    try:
+        from pressurefs.fanout import open_for_all  # noqa: PLC0415
+    except ImportError:
+        return None
+    return open_for_all(0 if cgroups is None else cgroups.number, PROFILES["rfc"])
 
 
 def plot(parsed: argparse.Namespace) -> int:

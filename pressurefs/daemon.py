@@ -9,6 +9,7 @@ dead.  The one lock is the exchange's.
 import contextlib
 import ctypes
 import logging
+import math
 import os
 import queue
 import resource
@@ -30,6 +31,7 @@ from pressurefs.cgroups import CgroupRoot
 from pressurefs.control import ControlFiles, TopDirectory
 from pressurefs.exchange import Exchange
 from pressurefs.exits import Exit
+from pressurefs.fanout import Fanout
 from pressurefs.levels import Thresholds
 from pressurefs.recorder import TraceWriter
 from pressurefs.registrar import Registrar
@@ -37,7 +39,7 @@ from pressurefs.removals import Removals
 from pressurefs.signaller import Signaller
 from pressurefs.signaller.choice import open_signaller
 from pressurefs.sources import Source, SourceUnavailable
-from pressurefs.sources.choice import Roots, open_source
+from pressurefs.sources.choice import Origin, Roots, open_source
 from pressurefs.unmounting import unmount
 
 _log = logging.getLogger("pressurefs.daemon")
@@ -86,12 +88,18 @@ class Daemon:
         sys.setswitchinterval(SWITCH_SECONDS)
         self._binding = _open_binding()
         cgroups = _open_cgroups(settings.cgroup)
-        self._source = _open_source(settings, cgroups)
-        self._trace = None if settings.record is None else _open_trace(settings.record, self._source)
         self._signaller = _open_signaller()
+        fanout = _open_fanout(settings, cgroups, self._signaller)
+        self._source = _open_source(settings, Origin(settings.roots, cgroups, fanout))
+        self._trace = None if settings.record is None else _open_trace(settings.record, self._source)
         # Opened early: select(2), which alone waits to the microsecond, takes low descriptors only.
         self._awaken_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._exchange = Exchange(settings.profile, self._signaller, self._awaken)
+        tells_by_itself = self._source.name == "kernel"
+        if cgroups is not None:
+            cgroups.serves_v1 = tells_by_itself
+        if not tells_by_itself:
+            fanout = None
+        self._exchange = Exchange(settings.profile, self._signaller, self._awaken, fanout)
         self._removals = None if cgroups is None else _open_removals(cgroups, self._exchange)
         self._registrar = Registrar(self._exchange, self._signaller, self._removals)
         source_report = self._report_source if settings.debug else None
@@ -183,19 +191,20 @@ class Daemon:
             if wanted is not sampled:
                 source.sample_cgroups(wanted)
                 sampled = wanted
-            samples = source.read(time.monotonic())
-            if samples:
-                self._exchange.feed(samples)
+            seen = source.read(time.monotonic())
+            if seen:
+                self._exchange.feed(seen)
                 if trace is not None:
-                    trace.put(samples)
+                    trace.put(seen)
             due = source.next_look()
             if due is None:
                 _log.info("source %s: nothing more to come", source.name)
-            self._rest(None if due is None else max(0.0, due - time.monotonic()))
+            self._rest(due)
         source.close()
 
-    def _rest(self, seconds: float | None) -> None:
+    def _rest(self, due: float | None) -> None:
         """Wait until then, or until the source's alarm or somebody else says that there is work."""
+        seconds = None if due is None or math.isinf(due) else max(0.0, due - time.monotonic())
         alarm_fd = self._source.alarm_fd
         awake = [self._awaken_fd] if alarm_fd is None else [self._awaken_fd, alarm_fd]
         if self._awaken_fd in select.select(awake, [], [], seconds)[0]:
@@ -293,9 +302,19 @@ def _open_binding() -> type[Loop]:
     return binding
 
 
-def _open_source(settings: Settings, cgroups: CgroupRoot | None) -> Source:
+def _open_fanout(settings: Settings, cgroups: CgroupRoot | None, signaller: Signaller) -> Fanout | None:
+    """Return what the kernel source tells by, None where that cannot be the source."""
+    if settings.source.partition(":")[0] not in ("auto", "kernel"):
+        return None
     try:
-        return open_source(settings.source, settings.roots, cgroups)
+        return Fanout(0 if cgroups is None else cgroups.number, signals_rings=signaller.signals_rings)
+    except OSError as error:
+        raise Exit(exits.UNEXPECTED, "fanout", error.strerror) from None
+
+
+def _open_source(settings: Settings, origin: Origin) -> Source:
+    try:
+        return open_source(settings.source, origin)
     except SourceUnavailable as error:
         raise Exit(exits.SOURCE_UNAVAILABLE, f"source {settings.source}", error.strerror) from None
 

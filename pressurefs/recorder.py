@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import queue
+import select
 import threading
 import time
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ from typing import TextIO
 
 from pressurefs.sources import Source
 from pressurefs.trace import Header, render_header, render_sample
-from pressurefs.window import Sample
+from pressurefs.window import Sample, Verdict
 
 _log = logging.getLogger("pressurefs.recorder")
 
@@ -34,13 +35,14 @@ def record(source: Source, file: TextIO, seconds: float | None) -> None:
     try:
         while True:
             now = time.monotonic()
-            for sample in source.read(now):
-                print(render_sample(sample._replace(time=sample.time - started)), file=file)
+            for seen in source.read(now):
+                print(render_sample(_since(started, seen)), file=file)
             due = source.next_look()
             if due is None or (ends is not None and now >= ends):
                 break
             until = due if ends is None else min(due, ends)
-            time.sleep(max(0.0, until - time.monotonic()))
+            alarms = [] if source.alarm_fd is None else [source.alarm_fd]
+            select.select(alarms, [], [], max(0.0, until - time.monotonic()))
     except KeyboardInterrupt:
         pass
     finally:
@@ -64,7 +66,7 @@ class TraceWriter:
         self._whole_bytes = 0
         self._started = 0.0
         self._is_over = False
-        self._looks: queue.Queue[Iterable[Sample] | None] = queue.Queue(_LOOKS_MAX)
+        self._looks: queue.Queue[Iterable[Sample] | Iterable[Verdict] | None] = queue.Queue(_LOOKS_MAX)
         self._writer = threading.Thread(target=self._write, name="recorder", daemon=True)
 
     def start(self, now: float) -> None:
@@ -72,12 +74,12 @@ class TraceWriter:
         self._started = now
         self._writer.start()
 
-    def put(self, samples: Iterable[Sample]) -> None:
-        """Write samples down, sooner or later; never blocks."""
+    def put(self, seen: Iterable[Sample] | Iterable[Verdict]) -> None:
+        """Write down what a source saw, sooner or later; never blocks."""
         if self._is_over:
             return
         try:
-            self._looks.put_nowait(samples)
+            self._looks.put_nowait(seen)
         except queue.Full:
             self._end("it is written slower than it grows")
 
@@ -97,8 +99,7 @@ class TraceWriter:
         try:
             self._write_lines([self._header])
             while (samples := self._looks.get()) is not None:
-                relative = (one._replace(time=one.time - self._started) for one in samples)
-                self._write_lines(map(render_sample, relative))
+                self._write_lines(render_sample(_since(self._started, one)) for one in samples)
         except OSError as error:
             self._end(error.strerror)
             with contextlib.suppress(OSError):
@@ -111,6 +112,12 @@ class TraceWriter:
         while left:
             left = left[os.write(self._fd, left) :]
         self._whole_bytes += size
+
+
+def _since(started: float, seen: Sample | Verdict) -> Sample:
+    """Return what a source saw as a trace has it: a window is one sample."""
+    pages = seen.scanned, seen.reclaimed, seen.priority
+    return Sample(max(0.0, seen.time - started), seen.cgroup, *pages)
 
 
 def _render_header(source: Source) -> str:

@@ -49,6 +49,7 @@ def _examine() -> Iterator[tuple[str, str]]:
     yield from _examine_bindings()
     yield "io_uring", _reason(_try_io_uring)
     yield "registrations end", _examine_signaller()
+    yield "source kernel", _reason(_try_kernel)
     yield "source vmstat", _reason(_try_vmstat)
     yield "cgroup v2", _first_mount("cgroup2")
     root = os.geteuid() == 0
@@ -125,6 +126,13 @@ def _examine_signaller() -> str:
     except OSError as error:
         return f"no: nothing can be signalled ({error.strerror})"
     return "with their eventfds" if limits == "none" else f"late: {limits}"
+
+
+def _try_kernel() -> None:
+    from pressurefs.fanout import Fanout  # noqa: PLC0415
+    from pressurefs.sources.kernel import KernelSource  # noqa: PLC0415
+
+    KernelSource(Fanout(0, signals_rings=False), Path("/proc")).close()
 
 
 def _try_vmstat() -> None:

@@ -43,6 +43,9 @@ ORDER = [
         "sources.looks",
         "sources.memcg",
         "sources.vmstat",
+        "sources.libbpf",
+        "sources.bpf",
+        "sources.kernel",
         "sources.choice",
         "recorder",
     ),
@@ -64,7 +67,7 @@ OUTSIDE = {
     "mfusepy": {"binding.mfusepy"},
     "pressurefs._native": {
         *("signaller.taking", "signaller.weak", "signaller.looking", "signaller.holding"),
-        "fanout",
+        *("fanout", "sources.bpf"),
     },
 }
 

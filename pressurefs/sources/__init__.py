@@ -3,13 +3,16 @@
 A source is looked at: ``read(now)`` returns what has happened since the last look, and ``next_look()`` says
 when another look is worth its cost; ``alarm_fd`` can say so earlier.  Time comes in; a source sleeps nowhere.
 Used by one thread.
+
+Two kinds: most give samples, to be added up and judged; the kernel's windows come judged, and told already to
+all whom C can tell.
 """
 
 from collections.abc import Sequence
 from typing import Protocol
 
 from pressurefs.registry import Place
-from pressurefs.window import Sample
+from pressurefs.window import Sample, Verdict
 
 
 class Source(Protocol):
@@ -19,9 +22,12 @@ class Source(Protocol):
     readable when a look is worth its cost at once, None where nothing tells.
     """
 
-    name: str
-    limits: str
-    alarm_fd: int | None
+    @property
+    def name(self) -> str: ...  # noqa: D102, told above
+    @property
+    def limits(self) -> str: ...  # noqa: D102
+    @property
+    def alarm_fd(self) -> int | None: ...  # noqa: D102
 
     def start(self, now: float) -> None:
         """Begin at ``now``, monotonic seconds: what happened before counts for nothing."""
@@ -29,8 +35,8 @@ class Source(Protocol):
     def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
         """Give samples of these cgroups, whether of the machine or not.  "/": of limits anywhere below it."""
 
-    def read(self, now: float) -> Sequence[Sample]:
-        """Return the samples since the last look, oldest first."""
+    def read(self, now: float) -> Sequence[Sample] | Sequence[Verdict]:
+        """Return what has happened since the last look, oldest first; OSError where no more can be had."""
 
     def next_look(self) -> float | None:
         """Return the monotonic time of the next look, None where there is nothing more to come."""

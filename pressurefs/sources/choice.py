@@ -1,12 +1,24 @@
-"""Which source ``--source`` means."""
+"""Which source ``--source`` means, and which is the best that there is."""
+
+from __future__ import annotations
 
 import errno
-from pathlib import Path
-from typing import NamedTuple
+import logging
+from typing import TYPE_CHECKING, NamedTuple
 
-from pressurefs.cgroups import CgroupRoot
 from pressurefs.sources import Source, SourceUnavailable
 from pressurefs.sources.vmstat import VmstatSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from pressurefs.cgroups import CgroupRoot
+    from pressurefs.fanout import Fanout
+    from pressurefs.registry import Place
+    from pressurefs.window import Sample, Verdict
+
+_log = logging.getLogger("pressurefs.source")
 
 
 class Roots(NamedTuple):
@@ -15,16 +27,133 @@ class Roots(NamedTuple):
     proc: Path
 
 
-def open_source(specification: str, roots: Roots, cgroups: CgroupRoot | None = None) -> Source:
-    """Open what ``--source`` names: auto, vmstat, or replay:FILE[,speed=X]; else SourceUnavailable.
+class Origin(NamedTuple):
+    """What a source is opened with.
 
-    ``cgroups``: the tree whose cgroups can be listened to.
+    ``cgroups``: the tree whose cgroups can be listened to.  ``fanout``: by which the kernel source tells.
+    """
+
+    roots: Roots
+    cgroups: CgroupRoot | None = None
+    fanout: Fanout | None = None
+
+
+def open_source(specification: str, origin: Origin) -> Source:
+    """Open what ``--source`` names; else SourceUnavailable.
+
+    auto, kernel[:windows=own|worker], vmstat, or replay:FILE[,speed=X].
     """
     name, _, arguments = specification.partition(":")
-    if name in ("auto", "vmstat") and not arguments:
-        return VmstatSource(roots.proc, cgroups)
+    if name == "auto" and not arguments:
+        return BestSource(origin)
+    if name == "kernel":
+        return _open_kernel(origin, arguments)
+    if name == "vmstat" and not arguments:
+        return VmstatSource(origin.roots.proc, origin.cgroups)
     if name == "replay":
         from pressurefs.sources.replay import ReplaySource  # noqa: PLC0415, json is only for replays
 
         return ReplaySource.from_arguments(arguments)
     raise SourceUnavailable(errno.EINVAL, f"there is no source {specification!r}")
+
+
+def _open_kernel(origin: Origin, arguments: str = "") -> Source:
+    from pressurefs.sources.kernel import KernelSource  # noqa: PLC0415, only where it may be had
+
+    key, _, windows = (arguments or "windows=own").partition("=")
+    if key != "windows":
+        raise SourceUnavailable(
+            errno.EINVAL, f"kernel:{arguments}: only windows=own or windows=worker is known"
+        )
+    if origin.fanout is None:
+        raise SourceUnavailable(errno.ENOTSUP, "there is nobody to tell")
+    return KernelSource(origin.fanout, origin.roots.proc, origin.cgroups, windows)
+
+
+def _open_vmstat(origin: Origin) -> Source:
+    return VmstatSource(origin.roots.proc, origin.cgroups)
+
+
+# The better first.
+_BY_MERIT: tuple[tuple[str, Callable[[Origin], Source]], ...] = (
+    ("kernel", _open_kernel),
+    ("vmstat", _open_vmstat),
+)
+
+
+class BestSource:
+    """The best source of those that can be had; when it dies, the next.  Lives until closed.
+
+    Registrations notice nothing of that: they are not the source's.
+    """
+
+    def __init__(self, origin: Origin) -> None:
+        """Raise SourceUnavailable where there is none."""
+        self._origin = origin
+        self._left = list(_BY_MERIT)
+        self._why_not: list[str] = []
+        self._cgroups: frozenset[Place] = frozenset()
+        self._source = self._open_next()
+
+    @property
+    def name(self) -> str:
+        """The word of ``--source`` for the one that is live."""
+        return self._source.name
+
+    @property
+    def limits(self) -> str:
+        """What the one that is live cannot see, and why there is no better one."""
+        return "; ".join([self._source.limits, *self._why_not])
+
+    @property
+    def alarm_fd(self) -> int | None:
+        """The alarm of the one that is live."""
+        return self._source.alarm_fd
+
+    def start(self, now: float) -> None:
+        """Begin."""
+        self._source.start(now)
+
+    def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
+        """Give samples of these cgroups, from whichever source."""
+        self._cgroups = cgroups
+        self._source.sample_cgroups(cgroups)
+
+    def read(self, now: float) -> Sequence[Sample] | Sequence[Verdict]:
+        """Return what has happened since the last look; OSError where the last source has died."""
+        try:
+            return self._source.read(now)
+        except OSError as error:
+            if not self._left:
+                raise
+            self._note(self._source.name, error)
+            _log.warning("source %s: %s: another takes its place", self._source.name, error.strerror)
+        self._source.close()
+        self._source = self._open_next()
+        self._source.start(now)
+        self._source.sample_cgroups(self._cgroups)
+        return []
+
+    def next_look(self) -> float | None:
+        """Return when the one that is live wants to look."""
+        return self._source.next_look()
+
+    def close(self) -> None:
+        """Close the one that is live."""
+        self._source.close()
+
+    def _open_next(self) -> Source:
+        while True:
+            name, open_one = self._left.pop(0)
+            try:
+                source = open_one(self._origin)
+            except SourceUnavailable as error:
+                if not self._left:
+                    raise
+                self._note(name, error)
+            else:
+                _log.info("source %s: %s", name, "; ".join(["auto", *self._why_not]))
+                return source
+
+    def _note(self, name: str, error: OSError) -> None:
+        self._why_not.append(f"no source {name}: {error.strerror}")

@@ -12,7 +12,7 @@ from pressurefs.engine import Engine
 from pressurefs.levels import RFC, Level
 from pressurefs.registry import Registry
 from pressurefs.sources import SourceUnavailable
-from pressurefs.sources.choice import Roots, open_source
+from pressurefs.sources.choice import Origin, Roots, open_source
 from pressurefs.sources.replay import ReplaySource
 from pressurefs.trace import Header, render_header, render_sample
 from pressurefs.tunables import Tunables
@@ -108,7 +108,7 @@ def test_open_source_plays_a_file(tmp_path: Path) -> None:
     """``replay:FILE`` names this source, with or without a speed."""
     path = write_trace(tmp_path / "trace", SAMPLES)
     for arguments in (path, f"{path},speed=2.5"):
-        source = open_source(f"replay:{arguments}", Roots(Path("/proc")))
+        source = open_source(f"replay:{arguments}", Origin(Roots(Path("/proc"))))
         assert isinstance(source, ReplaySource)
 
 
@@ -156,4 +156,4 @@ def test_no_trace(tmp_path: Path, content: bytes, told: str) -> None:
 def test_unknown_source(specification: str) -> None:
     """A word that names no source, or arguments where none are taken, make it unavailable."""
     with pytest.raises(SourceUnavailable):
-        open_source(specification, Roots(Path("/proc")))
+        open_source(specification, Origin(Roots(Path("/proc"))))

@@ -11,7 +11,7 @@ from pressurefs.engine import Engine
 from pressurefs.levels import RFC, Level
 from pressurefs.registry import Registry
 from pressurefs.sources import SourceUnavailable
-from pressurefs.sources.choice import Roots, open_source
+from pressurefs.sources.choice import Origin, Roots, open_source
 from pressurefs.sources.looks import BUSY_SECONDS, EXHAUSTED_PRIORITY
 from pressurefs.sources.memcg import LIMIT_SECONDS
 from pressurefs.sources.vmstat import (
@@ -214,7 +214,7 @@ def test_meminfo_without_a_row(procfs: Procfs, row: str) -> None:
 def test_this_machine() -> None:
     """This machine's own /proc gives samples without negative pages, and a next look to come."""
     before = descriptors()
-    source = open_source("auto", Roots(Path("/proc")))
+    source = open_source("auto", Origin(Roots(Path("/proc"))))
     began = time.monotonic()
     source.start(began)
     now = time.monotonic()

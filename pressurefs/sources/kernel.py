@@ -1,0 +1,118 @@
+"""The kernel's own numbers: what its vmpressure() is told, heard by a BPF program.
+
+The events do not come through here: fanout.c judges a full window and tells the eventfds.  What this source
+reads are verdicts that were told already, for history and for those whom only Python can tell.
+"""
+
+import errno
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from pressurefs.cgroups import CgroupRoot
+from pressurefs.engine import BELOW, MACHINE
+from pressurefs.fanout import Fanout, Told
+from pressurefs.registry import Place
+from pressurefs.sources import SourceUnavailable
+from pressurefs.sources.bpf import OWN, WORKER, VmpressureProgram
+from pressurefs.sources.vmstat import VmstatFile
+from pressurefs.window import Verdict
+
+# After something was told Python looks again so much later, for all that came meanwhile: those whom it has
+# to tell can wait so long, and under pressure its turns are better left to others.
+BATCH_SECONDS = 0.02
+
+# So often it is looked whether all of the machine's reclaim comes by.  If kswapd, which works for nobody
+# else, has scanned this much and nothing was counted, this kernel reclaims in a way that we do not know.
+WATCH_SECONDS = 5.0
+WATCH_PAGES = 2**14
+
+_LIMITS = {
+    OWN: "none",
+    WORKER: "merges windows as the kernel's worker does; the window and the priority are the kernel's own",
+}
+_NO_PRIORITY = "this kernel tells no scan priority: without swap, running out of memory may not show"
+_CGROUP_FILESYSTEMS = ("cgroup2", "cgroup")
+_REMEMBERED_PATHS_MAX = 4096
+
+
+class KernelSource:
+    """Windows as the kernel fills them, told already.  Lives until closed."""
+
+    name = "kernel"
+
+    def __init__(
+        self, fanout: Fanout, proc: Path, cgroups: CgroupRoot | None = None, windows: str = OWN
+    ) -> None:
+        """Raise SourceUnavailable where this kernel, or whoever set it up, does not allow it."""
+        if windows not in _LIMITS:
+            raise SourceUnavailable(errno.EINVAL, f"windows are {OWN} or {WORKER}, not {windows!r}")
+        if cgroups is not None and cgroups.filesystem not in _CGROUP_FILESYSTEMS:
+            raise SourceUnavailable(errno.ENOTSUP, "the cgroup tree is a plain directory, not the kernel's")
+        self._cgroups = cgroups
+        self._fanout = fanout
+        self._paths: dict[int, str | None] = {}
+        self._vmstat = VmstatFile(proc / "vmstat")
+        try:
+            self._program = VmpressureProgram(fanout, windows)
+        except OSError:
+            self._vmstat.close()
+            raise
+        self.limits = _LIMITS[windows] if self._program.knows_priority else _NO_PRIORITY
+        self._told_at = -math.inf
+        self._is_watched = windows == OWN  # what the kernel's worker leaves out is left out
+        self.start(0.0)
+
+    @property
+    def alarm_fd(self) -> int | None:
+        """Readable when something was told; None while that can wait."""
+        return None if self._told_at > -math.inf else self._program.reader.told_fd
+
+    def start(self, now: float) -> None:
+        """Begin: what the kernel has scanned before counts for nothing."""
+        self._watched = now
+        self._counted, self._scanned = self._program.machine_pages(), self._vmstat.read().scanned_by_kswapd
+
+    def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
+        """Do nothing: the fan-out has told the program who listens."""
+
+    def read(self, now: float) -> Sequence[Verdict]:
+        """Return what was told since the last look, oldest first; OSError where not all is told."""
+        told = [self._verdict(one) for one in self._program.reader.take()]
+        self._told_at = now if told else -math.inf
+        if self._is_watched and now - self._watched >= WATCH_SECONDS:
+            self._watch(now)
+        return told
+
+    def next_look(self) -> float:
+        """Return when to look without an alarm."""
+        watch = self._watched + WATCH_SECONDS if self._is_watched else math.inf
+        return watch if self._told_at == -math.inf else min(watch, self._told_at + BATCH_SECONDS)
+
+    def close(self) -> None:
+        """Detach the program."""
+        self._program.close()
+        self._vmstat.close()
+
+    def _watch(self, now: float) -> None:
+        counted, scanned = self._counted, self._scanned
+        self.start(now)
+        if self._counted == counted and self._scanned - scanned > WATCH_PAGES:
+            raise SourceUnavailable(errno.ENODATA, "kswapd scans, and vmpressure() is not told")
+
+    def _verdict(self, told: Told) -> Verdict:
+        judged = told.scanned, told.reclaimed, told.priority, told.index_percent, told.level
+        return Verdict(told.time, self._path(told), *judged)
+
+    def _path(self, told: Told) -> str:
+        """Return the target's path; that of who listens, marked, where it has gone meanwhile."""
+        if not told.cgroup:
+            return MACHINE
+        path = self._fanout.path_of(told.cgroup)
+        if path is None and self._cgroups is not None:
+            if len(self._paths) >= _REMEMBERED_PATHS_MAX:
+                self._paths.clear()
+            if told.cgroup not in self._paths:
+                self._paths[told.cgroup] = self._cgroups.path_of(told.cgroup)
+            path = self._paths[told.cgroup]
+        return path or (self._fanout.path_of(told.listening) or MACHINE) + BELOW

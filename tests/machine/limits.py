@@ -2,7 +2,7 @@
 
 Judges nothing; as root, in scripts/machine:
 
-    python -m tests.machine.limits
+    python -m tests.machine.limits SOURCE
 
 The machine has plenty of memory, so that what is heard is the limits' doing.  limits.json in $PRESSUREFS_OUT
 gets for each scenario what each listener was signalled, and what else there is to tell of it.
@@ -143,6 +143,16 @@ def play_global(path: Path) -> dict[str, Any]:
         return play(EVERYWHERE, lambda: loads.running(loads.stream, larger))
 
 
+def await_empty(cgroup: Path) -> None:
+    """Wait until no process is left in a cgroup."""
+    with (cgroup / "cgroup.events").open() as events:
+        changes = select.poll()
+        changes.register(events, select.POLLPRI)
+        while "populated 1" in events.read():
+            changes.poll(PATIENCE_SECONDS * 1000)
+            events.seek(0)
+
+
 def play_removal(path: Path) -> dict[str, Any]:
     """Remove the box under load; the kernel's own listener program sits there, too."""
     listener = [os.environ["PRESSUREFS_LISTENER"], str(MOUNT / "jobs" / "box"), "low"]
@@ -156,9 +166,7 @@ def play_removal(path: Path) -> dict[str, Any]:
             said = [program.stdout.readline() for _ in range(3)]
         with contextlib.suppress(BlockingIOError):
             client.wait(event, 0)
-        procs = CGROUPS / "jobs" / "box" / "cgroup.events"
-        while "populated 1" in procs.read_text():
-            time.sleep(0.01)
+        await_empty(CGROUPS / "jobs" / "box")
         began = time.monotonic()
         os.rmdir(CGROUPS / "jobs" / "box")
         client.wait(event, PATIENCE_SECONDS)
@@ -181,7 +189,7 @@ def zram_swap(size: int) -> Iterator[None]:
             subprocess.run(["swapoff", device], check=True)
 
 
-def main() -> int:
+def main(source: str) -> int:
     """Play all."""
     protect()
     make_cgroups()
@@ -198,7 +206,7 @@ def main() -> int:
         sys.stdout.flush()
 
     parents_only = [one for one in EVERYWHERE if one[0] != "/jobs/box"]
-    with serving(MOUNT), loads.big_file(BIG, 4 * LIMIT) as path:
+    with serving(MOUNT, source), loads.big_file(BIG, 4 * LIMIT) as path:
         (CGROUPS / "jobs" / "box" / "memory.swap.max").write_text("0")
         tell("stream at a limit", play(EVERYWHERE, box(loads.stream, path)))
         tell("thrash at a limit", play(EVERYWHERE, *thrashing(path)))
@@ -217,4 +225,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -16,18 +16,19 @@ from tests.machine.test_machine import NO_MACHINE, ROOT
 Outcome = dict[str, Any]
 
 
-@pytest.fixture(scope="module", params=["6.12", "6.1"])
+@pytest.fixture(scope="module", params=["6.12 vmstat", "6.12 kernel", "6.1 vmstat", "6.1 kernel"])
 def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    """What limits.py tells of each scenario, on one kernel."""
+    """What limits.py tells of each scenario, on one kernel by one source."""
+    kernel, source = request.param.split()
     out = tmp_path_factory.mktemp("limits")
     listener = out / "listener"
     subprocess.run(["cc", "-o", listener, ROOT / "tests" / "clients" / "listener.c"], check=True)
-    command = [str(ROOT / "scripts" / "machine"), "--kernel", request.param, "--memory", "1G"]
+    command = [str(ROOT / "scripts" / "machine"), "--kernel", kernel, "--memory", "1G"]
     options = ["--seconds", "600", "--out", str(out), "--", "env", f"PRESSUREFS_LISTENER={listener}"]
-    play = [".venv/bin/python", "-m", "tests.machine.limits"]
+    play = [".venv/bin/python", "-m", "tests.machine.limits", source]
     done = subprocess.run([*command, *options, *play], cwd=ROOT, capture_output=True, text=True, check=False)
     # The transcript belongs to the evidence: pytest shows it with -s, and when a test fails.
-    print(f"Linux {request.param}\n{done.stdout}")
+    print(f"Linux {kernel}, source {source}\n{done.stdout}")
     if done.returncode == NO_MACHINE:
         leave_out("machine", done.stderr.strip())
     assert done.returncode == 0, done.stderr

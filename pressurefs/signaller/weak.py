@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("pressurefs.signaller")
 
 _ROW_BYTES = 80
-_ROWS_SPARE = 64  # registered since the tokens were listed, or ended while their eventfd lives on
+_ROWS_SPARE = 64  # registered since the tokens were listed
 _ROW = re.compile(rb"^tfd:.* data: +([0-9a-f]+) ", re.MULTILINE)
 
 # Taken descriptors are moved to numbers below this.  The descriptor table is grown to hold them all before
@@ -74,6 +74,7 @@ class WeakSignaller:
         self._rows.end_fd = _MOVED_FDS_END
         # Held open: a sweep must not need a descriptor just when there is none.
         self._rows_shown = os.open(f"/proc/self/fdinfo/{self._epoll.fileno()}", os.O_RDONLY | os.O_CLOEXEC)
+        self._rows_bytes = 0  # of the last reading
         self._taker = Taker()
         self._taken = ffi.new("int *")
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -129,10 +130,12 @@ class WeakSignaller:
 
     def gone(self, tokens: set[int]) -> set[int]:
         """Return those of ``tokens`` whose eventfd has been closed by its last holder."""
-        size = _ROW_BYTES * (len(tokens) + _ROWS_SPARE)
+        # Not every row has its token among these: it stays as long as its eventfd.
+        size = max(_ROW_BYTES * len(tokens), self._rows_bytes) + _ROW_BYTES * _ROWS_SPARE
         # The set is shown as one record: a read at the beginning makes it anew, and is whole if it is short.
         while len(rows := os.pread(self._rows_shown, size, 0)) == size:
             size *= 2
+        self._rows_bytes = len(rows)
         return tokens.difference(int(token, 16) for token in _ROW.findall(rows))
 
     def _refusal(self, caller: Caller, fd: int, step: int, number: int) -> OSError:

@@ -41,6 +41,7 @@ ORDER = [
         "sources",
         "sources.replay",
         "sources.looks",
+        "sources.counts",
         "sources.memcg",
         "sources.vmstat",
         "sources.libbpf",

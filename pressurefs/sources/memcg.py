@@ -60,8 +60,13 @@ EXHAUSTED_TIMES = 2
 # Nobody nests cgroups so deep but to make us walk; cgroup v2 allows any number.
 LEVELS_MAX = 128
 
+# What could not be opened for want of descriptors, watches or memory is tried again after so long.
+RETRY_SECONDS = 1.0
+
 # Cgroups right below the top may take this share of our descriptors, for listeners at the top.
 _DESCRIPTORS_SHARE = 0.5
+
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 
 _FILES = ("memory.events", "memory.events.local", "memory.stat")
 
@@ -220,8 +225,8 @@ class CgroupSampler:
         self._cgroups: dict[str, _Cgroup] = {}
         self._by_fd: dict[int, _Cgroup] = {}
         self._awake: set[_Cgroup] = set()
-        self._list_at = math.inf
-        self._is_short = False
+        self._open_at = math.inf  # when to see again which cgroups are to be open
+        self._was_short = False
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._below_top_max = int(soft * _DESCRIPTORS_SHARE) // len(_FILES)
 
@@ -234,17 +239,16 @@ class CgroupSampler:
         """Sample these cgroups and no others; "/" stands for limits anywhere below the top."""
         # Of two by the same name the one that was made later lives.
         self._listened = dict(sorted(listened))
-        self._list_at = -math.inf if MACHINE in self._listened else math.inf
-        self._hold_open(self._list_below_top() | self._listened)
+        # The first look, which knows the time, tells when the next is due.
+        self._open_at = math.inf if self._hold_open() == math.inf else -math.inf
 
     def read(self, now: float, *, is_stalled: bool) -> list[Sample]:
         """Look at the cgroups that are due; return what was scanned at their limits.
 
         ``is_stalled``: the machine's own reclaim, too, has made allocations wait within LIMIT_SECONDS.
         """
-        if now >= self._list_at:
-            self._list_at = now + FAR_SECONDS
-            self._hold_open(self._list_below_top() | self._listened)
+        if now >= self._open_at:
+            self._open_at = now + self._hold_open()
         due = {self._by_fd[fd] for fd, _ in self._epoll.poll(0)}
         due.update(cgroup for cgroup in self._awake if cgroup.due <= now)
         if not due:
@@ -261,7 +265,7 @@ class CgroupSampler:
 
     def next_look(self) -> float:
         """Return when a look is due, infinity where the alarm is to be waited for."""
-        return min(self._list_at, min((cgroup.due for cgroup in self._awake), default=math.inf))
+        return min(self._open_at, min((cgroup.due for cgroup in self._awake), default=math.inf))
 
     def close(self) -> None:
         """Close all files."""
@@ -282,7 +286,9 @@ class CgroupSampler:
         self._below_top = {MACHINE + name: inode for name, inode in children[: self._below_top_max]}
         return self._below_top
 
-    def _hold_open(self, wanted: dict[str, int]) -> None:
+    def _hold_open(self) -> float:
+        """Have those open that are to be sampled; return after how long to see again."""
+        wanted = self._list_below_top() | self._listened
         closed = [one for one in self._cgroups.values() if wanted.get(one.path) != one.birth]
         for cgroup in closed:
             self._close(cgroup)
@@ -291,17 +297,22 @@ class CgroupSampler:
         if deep:
             self._tell_shortage(f"nothing is sampled below {LEVELS_MAX} levels")
             places = [place for place in places if place not in deep]
-        opened = [self._open(place) for place in places]
-        if closed or any(opened):
+        seconds = FAR_SECONDS if MACHINE in self._listened else math.inf
+        before = len(self._cgroups)
+        for place in places:
+            try:
+                self._open(place)
+            except OSError as error:
+                if error.errno in _SHORTAGES:
+                    self._tell_shortage(f"{place.cgroup} is not sampled: {error.strerror}")
+                    seconds = RETRY_SECONDS
+                    break  # what one could not have the next cannot have either
+        if closed or len(self._cgroups) > before:
             self._link()
+        return seconds
 
-    def _open(self, place: Place) -> bool:
-        try:
-            cgroup = _Cgroup(place, self._root)
-        except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-                self._tell_shortage(f"{place.cgroup} is not sampled: {error.strerror}")
-            return False
+    def _open(self, place: Place) -> None:
+        cgroup = _Cgroup(place, self._root)
         self._cgroups[cgroup.path] = self._by_fd[cgroup.alarm_fd] = cgroup
         try:
             self._epoll.register(cgroup.alarm_fd, select.EPOLLPRI)
@@ -309,11 +320,9 @@ class CgroupSampler:
             # A plain file, which has no alarm.
             cgroup.idle_seconds, cgroup.due = NEAR_SECONDS, -math.inf
             self._awake.add(cgroup)
-        except OSError as error:
-            self._tell_shortage(f"{place.cgroup} is not sampled: {error.strerror}")
+        except OSError:
             self._close(cgroup)
-            return False
-        return True
+            raise
 
     def _close(self, cgroup: _Cgroup) -> None:
         del self._cgroups[cgroup.path], self._by_fd[cgroup.alarm_fd]
@@ -321,9 +330,9 @@ class CgroupSampler:
         cgroup.close()
 
     def _tell_shortage(self, what: str) -> None:
-        if not self._is_short:
+        if not self._was_short:
             _log.warning("too many cgroups: %s", what)
-        self._is_short = True
+        self._was_short = True
 
     def _link(self) -> None:
         for cgroup in self._cgroups.values():

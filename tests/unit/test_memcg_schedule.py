@@ -12,7 +12,7 @@ from typing import Self
 import pytest
 
 from pressurefs.sources.looks import BUSY_LINGER_SECONDS, BUSY_SECONDS, FAR_SECONDS, NEAR_SECONDS, HeldFile
-from pressurefs.sources.memcg import LATE_SECONDS
+from pressurefs.sources.memcg import LATE_SECONDS, RETRY_SECONDS
 from tests.unit.cgroupfs import Sampled
 
 
@@ -252,22 +252,74 @@ def test_removed_while_its_parent_looks(alarmed: Alarmed, monkeypatch: pytest.Mo
     assert open_files(alarmed) == files(alarmed, "/a")
 
 
+class Shortage:
+    """Lets the files of a tree be opened so many times and no more."""
+
+    def __init__(self, alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch, left: int) -> None:
+        self.left = left
+        self._refused = 0
+        opened = alarmed.root.open
+
+        def short_open(path: str, flags: int) -> int:
+            if flags & os.O_DIRECTORY == 0:
+                if not self.left:
+                    self._refused += 1
+                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+                self.left -= 1
+            return opened(path, flags)
+
+        monkeypatch.setattr(alarmed.root, "open", short_open)
+
+    def take_refused(self) -> int:
+        """Return how often somebody has tried in vain since the last time."""
+        refused, self._refused = self._refused, 0
+        return refused
+
+
 def test_shortage(
     alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Without descriptors a cgroup is not sampled, that is told once, and the others are."""
-    taken = iter(range(3 * 2 + 1))
-    opened = alarmed.root.open
-
-    def short_open(path: str, flags: int) -> int:
-        if flags & os.O_DIRECTORY == 0 and next(taken, None) is None:
-            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        return opened(path, flags)
-
-    monkeypatch.setattr(alarmed.root, "open", short_open)
+    Shortage(alarmed, monkeypatch, 3 * 2 + 1)
     alarmed.listen_to("/a", "/a/b", "/a/d", "/e")
     assert len(open_files(alarmed)) == 6
     assert caplog.text.count("is not sampled: Too many open files") == 1
+
+
+def test_shortage_passes(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could not be opened is tried again after a while, at the cost of one call, until it is open."""
+    shortage = Shortage(alarmed, monkeypatch, 3)
+    alarmed.listen_to("/a", "/a/b", "/e")
+    assert open_files(alarmed) == files(alarmed, "/a")
+    shortage.take_refused()
+    for _ in range(3):
+        assert alarmed.waits() == pytest.approx(RETRY_SECONDS)
+        alarmed.look(RETRY_SECONDS / 2)
+        assert shortage.take_refused() == 0
+        alarmed.look(RETRY_SECONDS / 2)
+        assert shortage.take_refused() == 1
+    shortage.left = 6
+    alarmed.look(RETRY_SECONDS)
+    assert open_files(alarmed) == files(alarmed, "/a", "/a/b", "/e")
+    assert alarmed.waits() == math.inf
+    alarmed.ring("/a/b")
+    alarmed.look()
+    alarmed.tree.scan("/a/b", 5, 5)
+    assert alarmed.found() == {"/a/b": (5, 5)}
+
+
+def test_watches_run_out(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cgroup whose alarm cannot be set (fs.epoll.max_user_watches) is closed and tried again."""
+
+    def no_register(fd: int, events: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), (fd, events))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(alarmed.alarm, "register", no_register)
+        alarmed.listen_to("/a", "/e")
+        assert not open_files(alarmed)
+    alarmed.look(RETRY_SECONDS)
+    assert open_files(alarmed) == files(alarmed, "/a", "/e")
 
 
 def test_top_that_cannot_be_listed(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:

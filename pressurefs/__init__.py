@@ -19,6 +19,7 @@ Rooms, the lowest first; imports point downwards only:
     removals                      notices that a cgroup is gone, and tells
     registrar, refusals           the checks that a registration passes; the log of those that fail
     trace, sources, recorder      where samples come from, and the format they are recorded in
+    pump                          looks at the source, at a bounded cost
     tree, mirror, debug, control  what the mount contains
     connection, filesystem        what FUSE asks of the tree, and what we say to the kernel unasked
     binding                       the Python packages that reach libfuse

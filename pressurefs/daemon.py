@@ -9,11 +9,9 @@ dead.  The one lock is the exchange's.
 import contextlib
 import ctypes
 import logging
-import math
 import os
 import queue
 import resource
-import select
 import signal
 import sys
 import threading
@@ -33,6 +31,7 @@ from pressurefs.exchange import Exchange
 from pressurefs.exits import Exit
 from pressurefs.fanout import Fanout
 from pressurefs.levels import Thresholds
+from pressurefs.pump import Pump
 from pressurefs.recorder import TraceWriter
 from pressurefs.registrar import Registrar
 from pressurefs.removals import Removals
@@ -92,21 +91,19 @@ class Daemon:
         fanout = _open_fanout(settings, cgroups, self._signaller)
         self._source = _open_source(settings, Origin(settings.roots, cgroups, fanout))
         self._trace = None if settings.record is None else _open_trace(settings.record, self._source)
-        # Opened early: select(2), which alone waits to the microsecond, takes low descriptors only.
-        self._awaken_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._pump = Pump(self._source, self._trace)
         tells_by_itself = self._source.name == "kernel"
         if cgroups is not None:
             cgroups.serves_v1 = tells_by_itself
         if not tells_by_itself:
             fanout = None
-        self._exchange = Exchange(settings.profile, self._signaller, self._awaken, fanout)
+        self._exchange = Exchange(settings.profile, self._signaller, self._pump.awaken, fanout)
         self._removals = None if cgroups is None else _open_removals(cgroups, self._exchange)
         self._registrar = Registrar(self._exchange, self._signaller, self._removals)
         source_report = self._report_source if settings.debug else None
         self._top = TopDirectory(self._exchange, ControlFiles(self._registrar), cgroups, source_report)
         self._started = datetime.now().astimezone()
         self._happened: queue.SimpleQueue[_Event] = queue.SimpleQueue()
-        self._stopping = threading.Event()
         self._fault: Exit | None = None
 
     def run(self) -> None:
@@ -124,7 +121,7 @@ class Daemon:
             if first is _Event.ANSWERS:
                 staying.lock_memory()
                 staying.avoid_oom_killer()
-                self._start("pump", self._pump)
+                self._start("pump", lambda: self._pump.run(self._exchange))
                 if self._removals is not None:
                     self._start("removals", self._removals.run)
                 _say_ready(self._settings.ready_fd)
@@ -140,8 +137,7 @@ class Daemon:
             systemd.notify("STOPPING=1")
             self._unmount()
             self._top.end()
-            self._stopping.set()
-            self._awaken()
+            self._pump.stop()
             # The path is gone: who wakes up and looks finds ENOENT, as after the removal of a cgroup.
             self._exchange.end_all()
             if self._trace is not None:
@@ -178,40 +174,6 @@ class Daemon:
         mounted = mounts.topmost(mounts.read_mountinfo(), self._mountpoint)
         self._registrar.device = None if mounted is None else mounted.device
         self._happened.put(_Event.ANSWERS)
-
-    def _pump(self) -> None:
-        source, trace = self._source, self._trace
-        started = time.monotonic()
-        source.start(started)
-        if trace is not None:
-            trace.start(started)
-        sampled: object = None
-        while not self._stopping.is_set():
-            wanted = self._exchange.sampled()
-            if wanted is not sampled:
-                source.sample_cgroups(wanted)
-                sampled = wanted
-            seen = source.read(time.monotonic())
-            if seen:
-                self._exchange.feed(seen)
-                if trace is not None:
-                    trace.put(seen)
-            due = source.next_look()
-            if due is None:
-                _log.info("source %s: nothing more to come", source.name)
-            self._rest(due)
-        source.close()
-
-    def _rest(self, due: float | None) -> None:
-        """Wait until then, or until the source's alarm or somebody else says that there is work."""
-        seconds = None if due is None or math.isinf(due) else max(0.0, due - time.monotonic())
-        alarm_fd = self._source.alarm_fd
-        awake = [self._awaken_fd] if alarm_fd is None else [self._awaken_fd, alarm_fd]
-        if self._awaken_fd in select.select(awake, [], [], seconds)[0]:
-            os.eventfd_read(self._awaken_fd)
-
-    def _awaken(self) -> None:
-        os.eventfd_write(self._awaken_fd, 1)
 
     def _await_end(self) -> None:
         interval = SWEEP_SECONDS

@@ -50,6 +50,7 @@ ORDER = [
         "sources.choice",
         "recorder",
     ),
+    "pump",
     *("tree", "mirror", "debug", "control"),
     *("connection", "filesystem"),
     *("binding", "binding.fusepy", "binding.mfusepy", "binding.choice"),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pressurefs.engine import MACHINE, Engine
 from pressurefs.poller import Poller
-from pressurefs.registry import Place, Registration, Registry
+from pressurefs.registry import Holdings, Place, Registration, Registry
 from pressurefs.tunables import Tunables
 from pressurefs.window import Sample, Verdict
 
@@ -132,8 +132,8 @@ class Exchange:
                 self._sampled = frozenset(self._registry.sampled())
             return self._sampled
 
-    def held_by(self, uid: int) -> int:
-        """Return how many registrations a user holds, dead ones that were not swept included."""
+    def held_by(self, uid: int) -> Holdings:
+        """Return what a user holds, dead registrations that were not swept included."""
         with self._lock:
             return self._registry.held_by(uid)
 

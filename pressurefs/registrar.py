@@ -25,8 +25,10 @@ from pressurefs.removals import Removals
 from pressurefs.signaller import Signaller
 
 # A thousand eventfds is more than any program has a use for; each costs us a descriptor, two mappings
-# and some 13 KB.  No user may have more than this share of our descriptors.
+# and some 13 KB.  Each cgroup that is listened to costs the files that it is sampled by, too.  No user may
+# have more than this share of our descriptors.
 REGISTRATIONS_PER_USER = 1024
+DESCRIPTORS_PER_CGROUP = 3
 _DESCRIPTORS_SHARE = 0.25
 
 # Sweep after this many registrations beyond twice what lived before: a program that registers and
@@ -59,7 +61,7 @@ class Registrar:
         self._exchange = exchange
         self._signaller = signaller
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._per_user = min(REGISTRATIONS_PER_USER, int(limit * _DESCRIPTORS_SHARE))
+        self._descriptors_per_user = int(limit * _DESCRIPTORS_SHARE)
         # Never 0 and never twice: a token tells an eventfd from the next one under the same number.
         self._tokens = itertools.count(1)
         self._sweep_at = _SWEEP_SLACK
@@ -167,15 +169,20 @@ class Registrar:
             raise Refusal(errno.EINVAL, "control_fd is not this directory's control file")
 
     def _require_quota(self, uid: int) -> None:
-        if uid == 0 or self._exchange.held_by(uid) < self._per_user:
+        if uid == 0 or not self._is_used_up(uid):
             return
         # Whoever goes on writing at the limit makes us sweep for a tenth of the time, no more.
         began = time.monotonic()
         if began >= self._may_sweep_at:
             self.sweep()
             self._may_sweep_at = began + 10 * (time.monotonic() - began)
-        if self._exchange.held_by(uid) >= self._per_user:
+        if self._is_used_up(uid):
             raise Refusal(errno.EDQUOT, "the user holds too many registrations")
+
+    def _is_used_up(self, uid: int) -> bool:
+        held = self._exchange.held_by(uid)
+        descriptors = held.registrations + held.cgroups * DESCRIPTORS_PER_CGROUP
+        return held.registrations >= REGISTRATIONS_PER_USER or descriptors >= self._descriptors_per_user
 
 
 def _may_read(inode: Inode, caller: Caller) -> bool:

@@ -7,10 +7,12 @@ carried.  Not locked: the daemon's lock guards it.
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from collections.abc import Set as AbstractSet
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pressurefs.levels import Level
 from pressurefs.protocol import Mode
+
+_Counted = TypeVar("_Counted")
 
 
 class Place(NamedTuple):
@@ -39,6 +41,13 @@ class Registration(NamedTuple):
     birth: int = 0
 
 
+class Holdings(NamedTuple):
+    """What a user costs us: registrations that live or linger, and cgroups that are sampled for him."""
+
+    registrations: int
+    cgroups: int
+
+
 class Registry:
     """All live registrations.  Lives as long as the mount."""
 
@@ -48,6 +57,7 @@ class Registry:
         self._by_wish: dict[tuple[str, Level, Mode], dict[int, Registration]] = {}
         self._by_uid: Counter[int] = Counter()
         self._hear_limits: Counter[Place] = Counter()
+        self._hear_limits_by_uid: dict[int, Counter[Place]] = {}
         self._lingering: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -63,7 +73,9 @@ class Registry:
         self._by_token[registration.token] = registration
         self._bucket(registration)[registration.token] = registration
         if _hears_limits(registration):
-            self._hear_limits[_place_of(registration)] += 1
+            place = _place_of(registration)
+            self._hear_limits[place] += 1
+            self._hear_limits_by_uid.setdefault(registration.uid, Counter())[place] += 1
         self._by_uid[registration.uid] += 1
 
     def remove(self, tokens: Iterable[int]) -> list[Registration]:
@@ -76,10 +88,11 @@ class Registry:
                 del self._by_wish[registration.cgroup, registration.level, registration.mode]
             if _hears_limits(registration):
                 place = _place_of(registration)
-                self._hear_limits[place] -= 1
-                if not self._hear_limits[place]:
-                    del self._hear_limits[place]
-            self._count_down(registration.uid)
+                _count_down(self._hear_limits, place)
+                _count_down(self._hear_limits_by_uid[registration.uid], place)
+                if not self._hear_limits_by_uid[registration.uid]:
+                    del self._hear_limits_by_uid[registration.uid]
+            _count_down(self._by_uid, registration.uid)
         return ended
 
     def tokens(self) -> set[int]:
@@ -119,11 +132,11 @@ class Registry:
         for token in tokens:
             uid = self._lingering.pop(token, None)
             if uid is not None:
-                self._count_down(uid)
+                _count_down(self._by_uid, uid)
 
-    def held_by(self, uid: int) -> int:
-        """Return how many registrations a user made that live or linger."""
-        return self._by_uid[uid]
+    def held_by(self, uid: int) -> Holdings:
+        """Return what a user holds."""
+        return Holdings(self._by_uid[uid], len(self._hear_limits_by_uid.get(uid, ())))
 
     def at(self, cgroup: str, level: Level, mode: Mode) -> Iterable[Registration]:
         """Return the registrations of exactly this cgroup, level and mode."""
@@ -134,14 +147,15 @@ class Registry:
             for mode in Mode:
                 yield from self.at(cgroup, level, mode)
 
-    def _count_down(self, uid: int) -> None:
-        self._by_uid[uid] -= 1
-        if not self._by_uid[uid]:
-            del self._by_uid[uid]
-
     def _bucket(self, registration: Registration) -> dict[int, Registration]:
         key = registration.cgroup, registration.level, registration.mode
         return self._by_wish.setdefault(key, {})
+
+
+def _count_down(counter: Counter[_Counted], counted: _Counted) -> None:
+    counter[counted] -= 1
+    if not counter[counted]:
+        del counter[counted]
 
 
 def _place_of(registration: Registration) -> Place:

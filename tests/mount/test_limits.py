@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from pressurefs.registrar import DESCRIPTORS_PER_CGROUP
 from tests.mounted import Mounted, eventually, mounted
-from tests.puppet import drain, write
+from tests.puppet import Puppet, drain, write
 from tests.unit.cgroupfs import Cgroupfs
 from tests.unit.procfs import Procfs
 
+NOBODY, SOMEBODY = 65534, 65533
+LIMIT = 256  # descriptors of a daemon that may have few
 MODES = ("default", "hierarchy", "local")
 
 
@@ -82,19 +85,49 @@ def test_limit_that_nobody_listens_at(limited: Limited, at: str, unnamed: str) -
         os.close(fd)
 
 
+def held(mount: Mounted, tree: Cgroupfs) -> set[str]:
+    """Return the paths of the tree's files that the daemon has open."""
+    fds = f"/proc/{mount.process.pid}/fd"
+    places = set()
+    for fd in os.listdir(fds):
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            places.add(os.readlink(f"{fds}/{fd}"))
+    return {place for place in places if place.startswith(f"{tree.path}/")}
+
+
 def test_files_are_let_go(limited: Limited) -> None:
     """A cgroup's files are open while somebody listens there, and closed when nobody does any more."""
-
-    def held() -> set[str]:
-        fds = f"/proc/{limited.mount.process.pid}/fd"
-        places = set()
-        for fd in os.listdir(fds):
-            with contextlib.suppress(FileNotFoundError):  # closed since it was listed
-                places.add(os.readlink(f"{fds}/{fd}"))
-        return {place for place in places if place.startswith(f"{limited.tree.path}/")}
-
     fd = limited.listen("/a", "default")
     names = ("memory.events", "memory.events.local", "memory.stat")
-    eventually(lambda: held() == {f"{limited.tree.path}/a/{name}" for name in names})
+    files = {f"{limited.tree.path}/a/{name}" for name in names}
+    eventually(lambda: held(limited.mount, limited.tree) == files)
     os.close(fd)
-    eventually(lambda: not held())
+    eventually(lambda: not held(limited.mount, limited.tree))
+
+
+def test_quota_in_cgroups_of_their_own(fuse: None, place: Path) -> None:  # noqa: ARG001
+    """A user who listens in as many cgroups as he may leaves descriptors for the next one, who hears."""
+    (place / "proc").mkdir()
+    (place / "cgroups").mkdir()
+    tree = Cgroupfs(place / "cgroups")
+    tree.make(*(f"/{number}" for number in range(LIMIT)), "/last")
+    proc = str(Procfs(place / "proc").path)
+    with contextlib.ExitStack() as stack:
+        mount = stack.enter_context(mounted(place, "--proc", proc, through=["prlimit", f"--nofile={LIMIT}"]))
+        greedy, modest = (stack.enter_context(Puppet(uid=uid)) for uid in (NOBODY, SOMEBODY))
+        greedy.do("listening = []")
+        greedy.do("def listen(path): write(path, f'{os.eventfd(0)} low'); listening.append(path)")
+        with pytest.raises(OSError, match="quota"):
+            greedy.do(f"for number in range({LIMIT}): listen(f'{mount.path}/{{number}}/vmpressure')")
+        registered = greedy.do("len(listening)")
+        assert registered > 1
+        eventually(lambda: len(held(mount, tree)) == registered * DESCRIPTORS_PER_CGROUP)
+        modest.do("event = os.eventfd(0, os.EFD_NONBLOCK)")
+        modest.do(f"write('{mount.path}/last/vmpressure', f'{{event}} low')")
+
+        def hears() -> bool:
+            tree.reach("/last")
+            tree.scan("/last", 600, 600)
+            return bool(modest.do("drain(event)"))
+
+        eventually(hears)

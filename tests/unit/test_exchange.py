@@ -110,10 +110,10 @@ def test_ended_registrations_count_on() -> None:
     exchange.add(listener(1, "/a")._replace(birth=7, uid=1000))
     exchange.end_removed("/a", {7})
     assert graveyard.signalled == [1]
-    assert exchange.held_by(1000) == 1
+    assert exchange.held_by(1000) == (1, 0)
     graveyard.dead = {1}
     assert exchange.sweep() == 0
-    assert exchange.held_by(1000) == 0
+    assert exchange.held_by(1000) == (0, 0)
 
 
 def test_window_ends_with_the_last_listener() -> None:

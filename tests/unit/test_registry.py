@@ -55,11 +55,13 @@ class RegistryMachine(RuleBasedStateMachine):
         assert list(self.registry) == self.model
         assert len(self.registry) == len(self.model)
         assert self.registry.tokens() == {one.token for one in self.model}
-        for uid in (0, 7, 1000, 1001, 4242):
-            assert self.registry.held_by(uid) == sum(one.uid == uid for one in self.model)
         hearing = [one for one in self.model if (one.cgroup, one.mode) != ("/", Mode.LOCAL)]
         hear_limits = {Place(one.cgroup, one.birth) for one in hearing}
         assert self.registry.sampled() == hear_limits
+        for uid in (0, 7, 1000, 1001, 4242):
+            cgroups = {(one.cgroup, one.birth) for one in hearing if one.uid == uid}
+            registrations = sum(one.uid == uid for one in self.model)
+            assert self.registry.held_by(uid) == (registrations, len(cgroups))
 
     @invariant()
     def finds_who_listens(self) -> None:

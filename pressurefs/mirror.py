@@ -29,10 +29,16 @@ class MirroredDirectory(Directory):
         self.cgroup = cgroup
         for file in files.values():
             file.uid, file.gid = cgroup.uid, cgroup.gid
+        self.uid, self.gid = cgroup.uid, cgroup.gid
 
     def refresh(self, cgroup: Cgroup) -> None:
-        """Take over what the cgroup's directory is now."""
+        """Take over what the cgroup's directory is now.  A file that was given to others stays theirs."""
         self.mode, self.links = cgroup.mode, cgroup.links
+        if (self.uid, self.gid) != (cgroup.uid, cgroup.gid):
+            for file in self.children.values():
+                file.uid = cgroup.uid if file.uid == self.uid else file.uid
+                file.gid = cgroup.gid if file.gid == self.gid else file.gid
+                file.shown = None
         self.uid, self.gid = cgroup.uid, cgroup.gid
         self.shown = None
 

@@ -132,6 +132,28 @@ def test_mode_of_a_control_file(mount: Mounted, tree: Path) -> None:
     os.close(keep)
 
 
+def test_owner_of_the_control_files(mount: Mounted, tree: Path) -> None:
+    """When a cgroup gets another owner so do its files, but for what chown of one of them has decided."""
+    make_cgroup(tree / "one")
+    paths = [mount.path / "one" / name for name in sorted(CONTROL_FILES)]
+
+    def owners() -> list[tuple[int, int]]:
+        return [(seen.st_uid, seen.st_gid) for seen in map(os.stat, paths)]
+
+    assert owners() == [(0, 0)] * 3
+    os.chmod(paths[0], 0o640)
+    os.chown(paths[1], 5, -1)
+    os.chown(paths[2], 5, 6)
+    os.chown(tree / "one", 1000, 1001)
+    assert owners() == [(1000, 1001), (5, 1001), (5, 6)]
+    held = os.open(paths[0], os.O_RDWR)
+    os.chown(tree / "one", 1002, 1003)
+    seen = os.fstat(held)
+    assert (seen.st_uid, seen.st_gid, stat.S_IMODE(seen.st_mode)) == (1002, 1003, 0o640)
+    os.close(held)
+    assert owners() == [(1002, 1003), (5, 1003), (5, 6)]
+
+
 def test_old_handle(mount: Mounted, tree: Path, puppet: Puppet) -> None:
     """An open file of a removed cgroup is ENODEV, also when another cgroup has its name."""
     path = make_cgroup(tree / "one")

@@ -160,7 +160,13 @@ class Registrar:
                 raise refusal_of(error) from None
 
     def _require_control_file(self, control: ControlFile, caller: Caller, fd: int) -> None:
-        """Refuse a control_fd that the writer may not read, EACCES, or that is another file, EINVAL."""
+        """Refuse a control_fd that the writer may not read, EACCES, or that is another file, EINVAL.
+
+        One wrong file passes: that of a removed cgroup, where another has its name.  Their numbers differ,
+        but libfuse knows a file by its path while it is open anywhere, so the kernel has one inode for both;
+        whoever looks at the new one has its number written over the old.  Only libfuse could give the new
+        one a node of its own.  It does no harm: who listens where is up to the file that is written to.
+        """
         require_open(caller, fd)
         inode = read_inode(caller, fd)
         if not _may_read(inode, caller):

@@ -270,6 +270,27 @@ def test_control_fd_is_of_this_cgroup(mount: Mounted, tree: Path, puppet: Puppet
             assert refusal(puppet, code) == (0 if (place, name) in good else errno.EINVAL)
 
 
+def test_control_fd_of_an_earlier_cgroup(mount: Mounted, tree: Path, puppet: Puppet) -> None:
+    """One of a removed cgroup is EINVAL, unless its successor was looked at; then that hears, and no other.
+
+    The kernel would say EINVAL then, too.
+    """
+    path = make_cgroup(tree / "one")
+    keep = os.open(path, os.O_PATH)  # so that its number cannot be used again
+    puppet.do(f"event, path = os.eventfd(0, os.EFD_NONBLOCK), {str(mount.path / 'one')!r}")
+    puppet.do("level = os.open(f'{path}/memory.pressure_level', os.O_RDONLY)")
+    remove_cgroup(path)
+    make_cgroup(path)
+    code = "write(f'{path}/cgroup.event_control', f'{event} {level} low')"
+    assert refusal(puppet, code) == errno.EINVAL
+    os.stat(mount.path / "one" / "memory.pressure_level")
+    assert refusal(puppet, code) == 0
+    mount.inject("low /one")
+    assert puppet.do("drain(event)") == 1
+    assert refusal(puppet, "os.pread(level, 9, 0)") == errno.ENODEV
+    os.close(keep)
+
+
 def test_mount_inside_its_own_tree(place: Path, fuse: None) -> None:  # noqa: ARG001
     """Mounted on a directory of the tree that it stands for, it does not contain itself and does not hang."""
     with mounted(place, at=place / "cgroups" / "inside") as mount:

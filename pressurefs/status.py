@@ -47,8 +47,7 @@ def examine_machine() -> dict[str, str]:
 def _examine() -> Iterator[tuple[str, str]]:
     yield "fuse", _reason(_try_fuse)
     yield from _examine_bindings()
-    yield "io_uring", _reason(_try_io_uring)
-    yield "registrations end", _examine_signaller()
+    yield from _examine_signaller()
     yield "source kernel", _reason(_try_kernel)
     yield "source vmstat", _reason(_try_vmstat)
     yield "cgroup v2", _first_mount("cgroup2")
@@ -111,21 +110,23 @@ def _examine_bindings() -> Iterator[tuple[str, str]]:
             yield f"fuse by {name}", f"yes, libfuse {binding.version}{', used' if binding is used else ''}"
 
 
-def _try_io_uring() -> None:
+def _examine_signaller() -> Iterator[tuple[str, str]]:
+    """Yield whether io_uring may be had, and when the registrations of a daemon would end that began now."""
+    from pressurefs.signaller.choice import open_signaller  # noqa: PLC0415
     from pressurefs.signaller.weak import WeakSignaller  # noqa: PLC0415
 
-    WeakSignaller()
-
-
-def _examine_signaller() -> str:
-    """Return when the registrations of a daemon would end that began now."""
-    from pressurefs.signaller.choice import open_signaller  # noqa: PLC0415
-
+    end = "with their eventfds"
     try:
-        limits = open_signaller().limits
+        signaller = open_signaller()
     except OSError as error:
-        return f"no: nothing can be signalled ({error.strerror})"
-    return "with their eventfds" if limits == "none" else f"late: {limits}"
+        has_rings, end = False, f"no: nothing can be signalled ({error.strerror})"
+    else:
+        has_rings = isinstance(signaller, WeakSignaller)
+        if signaller.limits != "none":
+            end = f"late: {signaller.limits}"
+        signaller.close()
+    yield "io_uring", "yes" if has_rings else _reason(lambda: WeakSignaller().close())
+    yield "registrations end", end
 
 
 def _try_kernel() -> None:

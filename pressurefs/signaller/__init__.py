@@ -45,3 +45,6 @@ class Signaller(Protocol):
 
     def gone(self, tokens: set[int]) -> set[int]:
         """Return those of ``tokens`` whose eventfd nobody holds any more."""
+
+    def close(self) -> None:
+        """Give up what is open, once every handle was dropped."""

@@ -158,6 +158,13 @@ class HoldingSignaller:
                 self._begin_look(now)
         return tokens & gone
 
+    def close(self) -> None:
+        """Close the way to signal; what a look still compares stays open."""
+        with self._lock:
+            self._close_dropped()
+        lib.pfs_aio_close(self._aio)
+        self._taker.close()
+
     def _hold(self, taken: OpenEventFd) -> OpenEventFd:
         """Find a place in the order for what was taken, or the same eventfd there."""
         place = bisect.bisect_left(self._ordered, taken)

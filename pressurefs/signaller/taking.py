@@ -67,6 +67,11 @@ class Taker:
             raise _refusal_of_take(ffi.errno if number == errno.EINVAL else number)
         return EventFd(taken)
 
+    def close(self) -> None:
+        """Close what is kept, but for the parked."""
+        if self.writer.pidfd >= 0:
+            os.close(self.writer.pidfd)
+
     def park(self, caller: Caller, taken: EventFd) -> None:
         """Put away what turned out to be no eventfd."""
         self._parked.append(taken)

@@ -79,7 +79,13 @@ class WeakSignaller:
         self._taken = ffi.new("int *")
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._spare_rings_max = min(_SPARE_RINGS_MAX, limit // _DESCRIPTORS_PER_SPARE_RING)
-        self._spare_rings = [_open_ring() for _ in range(self._spare_rings_max)]
+        self._spare_rings: list[Ring] = []
+        try:
+            while len(self._spare_rings) < self._spare_rings_max:
+                self._spare_rings.append(_open_ring())
+        except OSError:
+            self.close()
+            raise
         if limit >= _MOVED_FDS_END:
             os.close(fcntl.fcntl(self._epoll, fcntl.F_DUPFD_CLOEXEC, _MOVED_FDS_END - 1))
 
@@ -137,6 +143,13 @@ class WeakSignaller:
             size *= 2
         self._rows_bytes = len(rows)
         return tokens.difference(int(token, 16) for token in _ROW.findall(rows))
+
+    def close(self) -> None:
+        """Close the rows and the rings."""
+        self.give_up_spares()
+        self._taker.close()
+        os.close(self._rows_shown)
+        self._epoll.close()
 
     def _refusal(self, caller: Caller, fd: int, step: int, number: int) -> OSError:
         """Return what the writer is told; ``number`` is the errno of the step that failed."""

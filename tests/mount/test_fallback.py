@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pressurefs.status import examine_machine
 from tests.mounted import Mounted, mounted, readable
 from tests.puppet import Puppet
 
@@ -92,6 +93,31 @@ def test_doctor_says_so(native: None, way: str, told: str) -> None:  # noqa: ARG
     environment = {**os.environ, "PRESSUREFS_SIGNALLER": way}
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     assert re.search(rf"^registrations end +{told}$", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize("way", ["io_uring", "aio"])
+def test_doctor_leaves_nothing_open(native: None, way: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    """What is opened to see what can be had is opened once, and closed."""
+    from pressurefs.signaller import weak  # noqa: PLC0415, a test may go without
+    from pressurefs.signaller.choice import SIGNALLER_VARIABLE  # noqa: PLC0415
+
+    examine_machine()  # what is loaded stays
+    before = os.listdir("/proc/self/fd")
+    opened: list[object] = []
+    open_ring = weak._open_ring  # noqa: SLF001
+
+    def noting_open_ring() -> object:
+        opened.append(open_ring())
+        return opened[-1]
+
+    monkeypatch.setattr(weak, "_open_ring", noting_open_ring)
+    weak.WeakSignaller().close()
+    by_one = len(opened)
+    opened.clear()
+    monkeypatch.setenv(SIGNALLER_VARIABLE, way)
+    examine_machine()
+    assert len(opened) == by_one
+    assert os.listdir("/proc/self/fd") == before
 
 
 def test_ends_late(aio: Mounted, puppet: Puppet) -> None:

@@ -51,4 +51,5 @@ def test_read_once(native: None, sizes: list[int], events: list[int]) -> None:  
     assert signaller.gone({1, 2}) == {2}
     sizes.clear()
     assert not signaller.gone({1})
+    signaller.close()
     assert sizes[0] < for_all, "what was needed once is not asked for for ever"

@@ -112,9 +112,12 @@ def _examine_bindings() -> Iterator[tuple[str, str]]:
 
 def _examine_signaller() -> Iterator[tuple[str, str]]:
     """Yield whether io_uring may be had, and when the registrations of a daemon would end that began now."""
-    from pressurefs.signaller.choice import open_signaller  # noqa: PLC0415
-    from pressurefs.signaller.weak import WeakSignaller  # noqa: PLC0415
-
+    try:
+        from pressurefs.signaller.choice import open_signaller  # noqa: PLC0415
+        from pressurefs.signaller.weak import WeakSignaller  # noqa: PLC0415
+    except ImportError as error:
+        yield from dict.fromkeys(("io_uring", "registrations end"), f"no: {error}").items()
+        return
     end = "with their eventfds"
     try:
         signaller = open_signaller()

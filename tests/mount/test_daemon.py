@@ -1,6 +1,7 @@
 """Start and stop: what is refused with which exit code, and that nothing is left behind."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -98,6 +99,18 @@ def test_no_compiled_module(place: Path) -> None:
     )
     assert done.returncode == exits.COMPILED_MODULE_MISSING
     assert done.stderr.startswith("pressurefs: mount: the compiled module is missing")
+
+
+def test_doctor_without_the_compiled_module() -> None:
+    """Where the compiled module cannot be loaded, doctor says that, and all the rest."""
+    hide = "import sys; sys.modules['pressurefs._native'] = None; "
+    run_doctor = "from pressurefs.cli import main; sys.exit(main(['doctor']))"
+    command = [sys.executable, "-c", hide + run_doctor]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    said = dict(re.split(" {2,}", line, maxsplit=1) for line in done.stdout.splitlines())
+    for row in ("io_uring", "registrations end"):
+        assert said[row].startswith("no: import of pressurefs._native")
+    assert said["source vmstat"] == "yes"
 
 
 @pytest.mark.parametrize("arguments", [[], ["mount"], ["mount", "--profile", "x", "/"], ["fly"], ["umount"]])

@@ -13,9 +13,9 @@ from setuptools import build_meta
 ROOT = Path(__file__).parent
 
 # The compiled module: what it is made of, what these include, and what Python sees of them.
-SOURCES = ["pressurefs/native.c", "pressurefs/fanout.c", "pressurefs/reader.c"]
+SOURCES = ["pressurefs/native.c", "pressurefs/aio.c", "pressurefs/fanout.c", "pressurefs/reader.c"]
 INCLUDED = ["pressurefs/vmpressure.bpf.h"]
-DECLARATIONS = ["pressurefs/native.cdef.h", "pressurefs/fanout.cdef.h"]
+DECLARATIONS = ["pressurefs/native.cdef.h", "pressurefs/aio.cdef.h", "pressurefs/fanout.cdef.h"]
 
 
 def ffibuilder() -> cffi.FFI:

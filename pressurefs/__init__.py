@@ -13,7 +13,7 @@ Rooms, the lowest first; imports point downwards only:
     poller                        an open file that is polled in an eventfd's place
     caller                        what /proc says of the process that writes
     cgroups                       the tree that the mount stands for
-    signaller, native.c           takes an eventfd, signals it, notices its last close
+    signaller, native.c, aio.c    takes an eventfd, signals it, notices its last close
     fanout, fanout.c, reader.c    the same listeners once more, for the event path without Python
     exchange                      all of the above behind the one lock
     removals                      notices that a cgroup is gone, and tells

@@ -1,4 +1,4 @@
-"""The types of the compiled module: native.cdef.h and fanout.cdef.h, as mypy reads them."""
+"""The types of the compiled module: native.cdef.h, aio.cdef.h and fanout.cdef.h, as mypy reads them."""
 
 from collections.abc import Iterable
 from typing import Literal, NewType, Protocol, overload

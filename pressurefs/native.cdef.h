@@ -29,8 +29,3 @@ int pfs_ring_signal(struct pfs_ring *ring);
 size_t pfs_ring_signal_all(struct pfs_ring **rings, size_t count);
 uint64_t pfs_ring_signals_sent(const struct pfs_ring *ring);
 void pfs_ring_close(struct pfs_ring *ring);
-
-struct pfs_aio;
-struct pfs_aio *pfs_aio_open(void);
-size_t pfs_aio_signal_all(struct pfs_aio *aio, const int *event_fds, size_t count);
-void pfs_aio_close(struct pfs_aio *aio);

@@ -1,1 +1,1 @@
-"""The sanitized lane: native.c under AddressSanitizer, LeakSanitizer and UBSan."""
+"""The sanitized lane: native.c and aio.c under AddressSanitizer, LeakSanitizer and UBSan."""

@@ -1,13 +1,15 @@
 /*
- * Calls native.c with what no caller of ours would give it.  Built with the
- * sanitizers on; test_native.py runs one case at a time and reads what they say.
+ * Calls native.c and aio.c with what no caller of ours would give them.  Built
+ * with the sanitizers on; test_native.py runs one case at a time and reads what
+ * they say.
  *
  * There is no Python in this process, so what LeakSanitizer finds at its end is
  * ours.  The last cases are wrong on purpose: they prove that the sanitizers are
- * on, and see into native.c.
+ * on, and see into both.
  */
 
 #include "pressurefs/native.c"
+#include "pressurefs/aio.c"
 
 #include <limits.h>
 #include <stdio.h>

@@ -1,4 +1,4 @@
-"""native.c itself, called with what no caller of ours would give it, and nothing else in the process."""
+"""native.c and aio.c, called with what no caller of ours would give them, and nothing else in the process."""
 
 import subprocess
 import sys
@@ -56,17 +56,17 @@ def test_io_uring_forbidden(hostile: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("case", "report"),
+    ("case", "source", "report"),
     [
-        ("wrong_overflow", r"AddressSanitizer: heap-buffer-overflow"),
-        ("wrong_use_after_free", r"AddressSanitizer: heap-use-after-free"),
-        ("wrong_null", r"runtime error: member access within null pointer"),
-        ("wrong_leak", r"LeakSanitizer: detected memory leaks"),
+        ("wrong_overflow", "aio.c", r"AddressSanitizer: heap-buffer-overflow"),
+        ("wrong_use_after_free", "native.c", r"AddressSanitizer: heap-use-after-free"),
+        ("wrong_null", "native.c", r"runtime error: member access within null pointer"),
+        ("wrong_leak", "native.c", r"LeakSanitizer: detected memory leaks"),
     ],
 )
-def test_sanitizers_are_on(hostile: Path, case: str, report: str) -> None:
-    """What is wrong on purpose is reported, as a fault in native.c, and is no success."""
+def test_sanitizers_are_on(hostile: Path, case: str, source: str, report: str) -> None:
+    """What is wrong on purpose is reported, as a fault of its source, and is no success."""
     code, _, said = run(hostile, case)
     assert code != 0
     assert report in said
-    assert "pressurefs/native.c:" in said
+    assert f"pressurefs/{source}:" in said

@@ -1,4 +1,4 @@
-"""Runs a daemon whose first registration makes native.c read past the end of an array."""
+"""Runs a daemon whose first registration makes aio.c read past the end of an array."""
 
 import os
 import runpy

@@ -144,12 +144,12 @@ def play_global(path: Path) -> dict[str, Any]:
 
 
 def await_empty(cgroup: Path) -> None:
-    """Wait until no process is left in a cgroup."""
+    """Wait until no process is left in a cgroup; fail where nothing changes for so long."""
     with (cgroup / "cgroup.events").open() as events:
         changes = select.poll()
         changes.register(events, select.POLLPRI)
         while "populated 1" in events.read():
-            changes.poll(PATIENCE_SECONDS * 1000)
+            assert changes.poll(PATIENCE_SECONDS * 1000), f"somebody stays in {cgroup}"
             events.seek(0)
 
 

@@ -1,5 +1,6 @@
 """Ten thousand of anything leave the daemon where it was."""
 
+import contextlib
 import os
 
 from tests.mounted import Mounted
@@ -19,7 +20,8 @@ class State:
             self.mappings = sum("io_uring" in line for line in maps)
         self.rows = 0
         for fd in os.listdir(f"/proc/{pid}/fdinfo"):
-            with open(f"/proc/{pid}/fdinfo/{fd}") as file:
+            # It may be closed since it was listed, before or after it is opened here.
+            with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/fdinfo/{fd}") as file:
                 self.rows += sum(line.startswith("tfd:") for line in file)
 
 

@@ -15,6 +15,7 @@ from tests.mount.test_files import errno_of
 from tests.mounted import Mounted, mounted
 from tests.puppet import Puppet
 
+NOBODY = 65534
 CONTROL_FILES = {"vmpressure", "cgroup.event_control", "memory.pressure_level"}
 MEMORY_STAT = "anon 0\npgscan 0\npgscan_kswapd 0\npgscan_direct 0\npgsteal_kswapd 0\npgsteal_direct 0\n"
 
@@ -199,6 +200,24 @@ def test_events_of_a_cgroup(mount: Mounted, listener: Puppet) -> None:
     assert listener.do("[drain(event) for event in events]") == [2, 1]
     listener.do("poll = select.poll(); poll.register(polled, select.POLLPRI)")
     assert listener.do("[event for _, event in poll.poll(0)]") == [select.POLLPRI]
+
+
+def test_another_user_below(mount: Mounted, tree: Path, puppet: Puppet) -> None:
+    """Anybody's listener keeps what it hears from the default one above, and not from the hierarchical."""
+    make_cgroup(tree / "jobs")
+    make_cgroup(tree / "jobs" / "his")
+    above = str(mount.path / "jobs" / "vmpressure")
+    puppet.do("default, hierarchy = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]")
+    puppet.do(
+        f"write({above!r}, f'{{default}} low,default'); write({above!r}, f'{{hierarchy}} low,hierarchy')"
+    )
+    mount.inject("low /jobs/his")
+    assert puppet.do("(drain(default), drain(hierarchy))") == [1, 1]
+    with Puppet(uid=NOBODY) as other:
+        path = str(mount.path / "jobs" / "his" / "vmpressure")
+        other.do(f"event = os.eventfd(0); write({path!r}, f'{{event}} low')")
+        mount.inject("low /jobs/his")
+        assert puppet.do("(drain(default), drain(hierarchy))") == [0, 1]
 
 
 def test_removal(mount: Mounted, tree: Path, listener: Puppet) -> None:

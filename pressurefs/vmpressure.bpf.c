@@ -7,7 +7,7 @@
  *
  *	vmpressure()		count(): the filter by gfp, the window
  *	vmpressure_prio()	give_up(): the injection by priority
- *	vmpressure_work_fn()	work(): where the kernel itself judges
+ *	vmpressure_work_fn()	judge(): where the kernel itself judges
  *
  * and the arithmetic and the walk to the listeners in fanout.c. What differs:
  *
@@ -121,6 +121,18 @@ struct tasks {
 };
 struct tasks injecting SEC(".maps");
 struct tasks shrinking SEC(".maps");
+
+/* The kernel's worker at work: for whom, and what was there when it began. */
+struct work {
+	__u64 memcg;
+	__u64 pages;
+};
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, TASKS_MAX);
+	__type(key, __u32);
+	__type(value, struct work);
+} working SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
@@ -307,21 +319,79 @@ int gave_up(void *context)
 	return 0;
 }
 
-SEC("fentry/vmpressure_work_fn")
-int work(void *context)
+static __always_inline __u64 pages_of(__u64 scanned, __u64 reclaimed)
 {
-	char *vmpr = (char *)argument(context, 0) - bpf_core_field_offset(struct vmpressure, work);
-	char *memcg = vmpr - bpf_core_field_offset(struct mem_cgroup, vmpressure);
-	__u64 scanned = BPF_CORE_READ((struct vmpressure *)vmpr, tree_scanned);
-	__u64 reclaimed = BPF_CORE_READ((struct vmpressure *)vmpr, tree_reclaimed);
-
-	if (!scanned)
-		return 0;
 	if (scanned > PFS_PAGES_MAX)
 		scanned = PFS_PAGES_MAX;
 	if (reclaimed > PFS_PAGES_MAX)
 		reclaimed = PFS_PAGES_MAX;
-	if (!tell((struct mem_cgroup *)memcg, scanned << 32 | reclaimed, PFS_NO_PRIORITY))
+	return scanned << 32 | reclaimed;
+}
+
+static __always_inline struct work find_work(void *context)
+{
+	char *vmpr = (char *)argument(context, 0) - bpf_core_field_offset(struct vmpressure, work);
+	char *memcg = vmpr - bpf_core_field_offset(struct mem_cgroup, vmpressure);
+	struct vmpressure *window = (struct vmpressure *)vmpr;
+
+	return (struct work){ .memcg = (__u64)memcg,
+			      .pages = pages_of(BPF_CORE_READ(window, tree_scanned),
+						BPF_CORE_READ(window, tree_reclaimed)) };
+}
+
+static __always_inline void tell_work(const struct work *one, __u64 pages)
+{
+	if (SCANNED(pages) && !tell((struct mem_cgroup *)one->memcg, pages, PFS_NO_PRIORITY))
 		shared.put_back++;
+}
+
+/* What the worker takes it takes under a lock, a moment after its entry, and other
+ * processors go on counting until then: so it is told where it is judged. */
+SEC("fentry/vmpressure_work_fn")
+int begin_work(void *context)
+{
+	__u32 task = (__u32)bpf_get_current_pid_tgid();
+	struct work one = find_work(context);
+
+	bpf_map_update_elem(&working, &task, &one, BPF_ANY);
+	return 0;
+}
+
+SEC("fentry/vmpressure_calc_level")
+int judge(void *context)
+{
+	__u32 task = (__u32)bpf_get_current_pid_tgid();
+	struct work *one = bpf_map_lookup_elem(&working, &task);
+
+	/* Socket buffers are judged, too, and not by the worker. */
+	if (!one)
+		return 0;
+	tell_work(one, pages_of(argument(context, 0), argument(context, 1)));
+	bpf_map_delete_elem(&working, &task);
+	return 0;
+}
+
+/* If it was not judged, then because nothing was there, or because the compiler has
+ * put the judgement inside the worker. */
+SEC("fexit/vmpressure_work_fn")
+int end_work(void *context __attribute__((unused)))
+{
+	__u32 task = (__u32)bpf_get_current_pid_tgid();
+	struct work *one = bpf_map_lookup_elem(&working, &task);
+
+	if (!one)
+		return 0;
+	tell_work(one, one->pages);
+	bpf_map_delete_elem(&working, &task);
+	return 0;
+}
+
+/* Where there is no judgement to be seen. */
+SEC("fentry/vmpressure_work_fn")
+int work(void *context)
+{
+	struct work one = find_work(context);
+
+	tell_work(&one, one.pages);
 	return 0;
 }

@@ -8,7 +8,8 @@ memory, not root's either.
 
 vmpressure() has been there since 2013 and got one argument more after Linux 6.12; so arguments are found by
 name.  vmpressure_prio() may be missing where cgroup v1 was left out, and with it the signs of priority;
-vmpressure_work_fn() as well, or it is there and never runs.  shrink_one() is the multi-generational LRU's.
+vmpressure_work_fn() as well, or it is there and never runs; vmpressure_calc_level() is short, and a compiler
+may have put it inside.  shrink_one() is the multi-generational LRU's.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ OBJECT = Path(__file__).parent.parent / "vmpressure.bpf.o"
 GFP_COUNTED = 0x02 | 0x08 | 0x40 | 0x80
 
 _ENTRY, _PRIORITY, _WORKER = "vmpressure", "vmpressure_prio", "vmpressure_work_fn"
+_JUDGEMENT = "vmpressure_calc_level"
 _BY_GENERATIONS = "shrink_one"
 _ARGUMENTS = {
     _ENTRY: {"gfp": "gfp", "memcg": "memcg", "tree": "tree", "scanned": "scanned", "reclaimed": "reclaimed"},
@@ -43,8 +45,10 @@ _PROGRAMS = {
         _PRIORITY: ["give_up", "gave_up"],
         _BY_GENERATIONS: ["enter_shrink_one", "leave_shrink_one"],
     },
-    WORKER: {_WORKER: ["work"]},
+    WORKER: {_WORKER: ["begin_work", "end_work"], _JUDGEMENT: ["judge"]},
 }
+# Where a compiler has left nothing of the judgement.
+_UNJUDGED = {_WORKER: ["work"]}
 
 _LOCKDOWN = Path("/sys/kernel/security/lockdown")
 _BTF = Path("/sys/kernel/btf/vmlinux")
@@ -63,11 +67,14 @@ class VmpressureProgram:
             raise SourceUnavailable(error.errno, _explain(error)) from None
 
     def _attach(self, opened: contextlib.ExitStack, fanout: Fanout, windows: str) -> None:
-        functions = read_parameters((_ENTRY, _PRIORITY, _WORKER, _BY_GENERATIONS))
-        needed = next(iter(_PROGRAMS[windows]))
+        functions = read_parameters((_ENTRY, _PRIORITY, _WORKER, _JUDGEMENT, _BY_GENERATIONS))
+        choice = _PROGRAMS[windows]
+        needed = next(iter(choice))
         if needed not in functions:
             raise OSError(errno.ENOENT, f"this kernel has no {needed}()")
-        programs = [one for name in functions for one in _PROGRAMS[windows].get(name, [])]
+        if windows == WORKER and functions.get(_JUDGEMENT) != ["scanned", "reclaimed"]:
+            choice = _UNJUDGED
+        programs = [one for name in functions for one in choice.get(name, [])]
         self.knows_priority = windows == WORKER or _PRIORITY in functions
         bpf = opened.enter_context(contextlib.closing(BpfObject(OBJECT)))
         known = ffi.cast("struct pfs_known *", bpf.initial_memory(".rodata"))

@@ -65,7 +65,7 @@ class Exchange:
         if fanout is not None:
             fanout.tune(profile)
 
-    def feed(self, seen: Sequence[Sample] | Sequence[Verdict]) -> None:
+    def feed(self, seen: Sequence[Sample | Verdict]) -> None:
         """Judge what a source saw, and signal; verdicts were judged, and told by the fan-out."""
         samples = [one for one in seen if isinstance(one, Sample)]
         verdicts = [one for one in seen if isinstance(one, Verdict)]
@@ -115,7 +115,11 @@ class Exchange:
         with self._lock:
             cgroups = len(self._registry.sampled())
             if self._fanout is not None:
-                self._fanout.add(registration)
+                try:
+                    self._fanout.add(registration)
+                except OSError:
+                    self._let_go_of(registration)
+                    raise
             self._registry.add(registration)
             if len(self._registry.sampled()) == cgroups:
                 return
@@ -251,7 +255,10 @@ class Exchange:
         for registration in ended:
             if self._fanout is not None:
                 self._fanout.drop(registration)
-            if isinstance(registration.handle, Poller):
-                registration.handle.end()
-            elif self._signaller.drop(registration.handle) and not with_eventfd:
-                self._registry.linger(registration)
+            self._let_go_of(registration, with_eventfd=with_eventfd)
+
+    def _let_go_of(self, registration: Registration, *, with_eventfd: bool = False) -> None:
+        if isinstance(registration.handle, Poller):
+            registration.handle.end()
+        elif self._signaller.drop(registration.handle) and not with_eventfd:
+            self._registry.linger(registration)

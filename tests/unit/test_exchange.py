@@ -1,5 +1,6 @@
 """What the exchange tells the source, whose samples somebody can hear; and that the dead hear nothing."""
 
+import errno
 import time
 from collections.abc import Iterable
 
@@ -8,7 +9,7 @@ import pytest
 from pressurefs.exchange import Exchange
 from pressurefs.levels import RFC, Level, Thresholds
 from pressurefs.poller import Poller
-from pressurefs.protocol import Mode
+from pressurefs.protocol import Mode, Refusal
 from pressurefs.registry import Place, Registration
 from pressurefs.window import Sample, Verdict
 from tests.unit.listeners import listener
@@ -152,6 +153,27 @@ def note_told(graveyard: Graveyard, *registrations: Registration, at: str) -> Ex
         exchange.add(one)
     exchange.feed([Verdict(time.monotonic(), at, 512, 512, None, 0, Level.LOW)])
     return exchange
+
+
+class Full(Elsewhere):
+    """A fan-out that has no room."""
+
+    def add(self, registration: Registration) -> None:
+        """Refuse."""
+        raise Refusal(errno.ENFILE, f"no room for {registration.token}")
+
+
+def test_no_room_in_the_fanout() -> None:
+    """Who is refused there is not registered; what stays of his eventfd counts until that is closed."""
+    graveyard = Graveyard()
+    exchange = Exchange(RFC, graveyard, fanout=Full())  # type: ignore[arg-type]
+    with pytest.raises(Refusal, match="no room for 1"):
+        exchange.add(listener(1, "/a", uid=1000))
+    assert exchange.listeners() == []
+    assert exchange.held_by(1000).registrations == 1
+    graveyard.dead = {1}
+    exchange.sweep()
+    assert exchange.held_by(1000).registrations == 0
 
 
 def test_nobody_is_told_twice() -> None:

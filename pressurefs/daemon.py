@@ -124,6 +124,8 @@ class Daemon:
                 self._start("pump", lambda: self._pump.run(self._exchange))
                 if self._removals is not None:
                     self._start("removals", self._removals.run)
+                if self._settings.source == "auto":
+                    _log.info("source %s: limits: %s", self._source.name, self._source.limits)
                 _say_ready(self._settings.ready_fd)
                 systemd.notify("READY=1")
                 self._await_end()

@@ -152,7 +152,6 @@ class BestSource:
                     raise
                 self._note(name, error)
             else:
-                _log.info("source %s: %s", name, "; ".join(["auto", *self._why_not]))
                 return source
 
     def _note(self, name: str, error: OSError) -> None:

@@ -111,7 +111,7 @@ def test_log(run: Run) -> None:
         touch /dev/fuse /dev/null && for node in fuse null; do mount --bind dev/$node /dev/$node; done
         {sys.executable} -c '{LISTEN}' >heard &
         until [ -s heard ]; do :; done
-        PRESSUREFS_SIGNALLER=aio mount -t fuse.pressurefs none mount -o debug
+        PRESSUREFS_SIGNALLER=aio mount -t fuse.pressurefs none mount -o debug,source=vmstat
         pressurefs inject mount low
         wait; cat heard; umount mount
     """)

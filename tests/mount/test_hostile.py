@@ -141,7 +141,7 @@ def test_something_on_top(fuse: None, place: Path) -> None:  # noqa: ARG001
     path = place / "mount"
     path.mkdir()
     ready_read, ready_write = os.pipe()
-    command = ["pressurefs", "mount", "--ready-fd", str(ready_write), str(path)]
+    command = ["pressurefs", "mount", "--source", "vmstat", "--ready-fd", str(ready_write), str(path)]
     with subprocess.Popen(command, pass_fds=[ready_write], stderr=subprocess.PIPE, text=True) as daemon:
         os.close(ready_write)
         assert os.read(ready_read, 1) == b"\n"

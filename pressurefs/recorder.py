@@ -66,7 +66,7 @@ class TraceWriter:
         self._whole_bytes = 0
         self._started = 0.0
         self._is_over = False
-        self._looks: queue.Queue[Iterable[Sample] | Iterable[Verdict] | None] = queue.Queue(_LOOKS_MAX)
+        self._looks: queue.Queue[Iterable[Sample | Verdict] | None] = queue.Queue(_LOOKS_MAX)
         self._writer = threading.Thread(target=self._write, name="recorder", daemon=True)
 
     def start(self, now: float) -> None:
@@ -74,7 +74,7 @@ class TraceWriter:
         self._started = now
         self._writer.start()
 
-    def put(self, seen: Iterable[Sample] | Iterable[Verdict]) -> None:
+    def put(self, seen: Iterable[Sample | Verdict]) -> None:
         """Write down what a source saw, sooner or later; never blocks."""
         if self._is_over:
             return

@@ -9,7 +9,8 @@
  *	vmpressure_prio()	give_up(): the injection by priority
  *	vmpressure_work_fn()	judge(): where the kernel itself judges
  *
- * and the arithmetic and the walk to the listeners in fanout.c. What differs:
+ * and the arithmetic and the walk to the listeners in fanout.c. Where vmpressure()
+ * is gone there are the tracepoints of mm/vmscan.c, see shrunk(). What differs:
  *
  * - The window is taken when it is full. The kernel's worker takes what has come
  *   together when it runs, which under load is more than a window: fewer events,
@@ -64,6 +65,10 @@ struct work_struct {
 	int unused;
 } KERNEL_STRUCTURE;
 
+struct task_struct {
+	unsigned int flags;
+} KERNEL_STRUCTURE;
+
 struct vmpressure {
 	unsigned long tree_scanned;
 	unsigned long tree_reclaimed;
@@ -74,6 +79,9 @@ struct mem_cgroup {
 	struct cgroup_subsys_state css;
 	struct vmpressure vmpressure;
 } KERNEL_STRUCTURE;
+
+/* A task that is kswapd. */
+#define PF_KSWAPD 0x00020000
 
 /* vmpressure_level_critical_prio of mm/vmpressure.c. */
 #define KERNEL_PRIORITY 3
@@ -112,7 +120,7 @@ struct {
 } listening SEC(".maps");
 
 /* Tasks that are inside a function of the kernel: vmpressure_prio(), about to hand
- * (512, 0) to vmpressure(), or shrink_one(). */
+ * (512, 0) to vmpressure(), shrink_one(), or reclaim for a cgroup. */
 struct tasks {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, TASKS_MAX);
@@ -121,6 +129,15 @@ struct tasks {
 };
 struct tasks injecting SEC(".maps");
 struct tasks shrinking SEC(".maps");
+struct tasks at_limit SEC(".maps");
+
+/* The scan priority that a task was last seen at. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, TASKS_MAX);
+	__type(key, __u32);
+	__type(value, __s32);
+} passes SEC(".maps");
 
 /* The kernel's worker at work: for whom, and what was there when it began. */
 struct work {
@@ -393,5 +410,47 @@ int work(void *context)
 	struct work one = find_work(context);
 
 	tell_work(&one, one.pages);
+	return 0;
+}
+
+/*
+ * Without vmpressure(): each batch of pages that was shrunk is told by a tracepoint,
+ * but not for whom. What is not for a cgroup is for the machine.
+ */
+SEC("tp_btf/mm_vmscan_memcg_reclaim_begin")
+int begin_limit(void *context __attribute__((unused)))
+{
+	enter(&at_limit);
+	return 0;
+}
+
+SEC("tp_btf/mm_vmscan_memcg_reclaim_end")
+int end_limit(void *context __attribute__((unused)))
+{
+	leave(&at_limit);
+	return 0;
+}
+
+SEC("tp_btf/mm_vmscan_lru_shrink_inactive")
+int shrunk(__u64 *context)
+{
+	/* nid, nr_scanned, nr_reclaimed, stat, priority, file */
+	__u64 scanned = context[1], reclaimed = context[2];
+	__s32 priority = (__s32)context[4];
+	struct task_struct *current = (void *)bpf_get_current_task();
+	__u32 task = (__u32)bpf_get_current_pid_tgid();
+	__s32 *before;
+
+	if (is_in(&at_limit))
+		return 0;
+	if (scanned)
+		add(NULL, scanned, reclaimed, PFS_NO_PRIORITY);
+	/* vmpressure_prio() is called once for each pass of a task, and not by kswapd. */
+	if (BPF_CORE_READ(current, flags) & PF_KSWAPD)
+		return 0;
+	before = bpf_map_lookup_elem(&passes, &task);
+	if (priority <= shared.oom_priority && (!before || *before != priority))
+		add(NULL, shared.window_pages, 0, priority);
+	bpf_map_update_elem(&passes, &task, &priority, BPF_ANY);
 	return 0;
 }

@@ -35,7 +35,7 @@ class Source(Protocol):
     def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
         """Give samples of these cgroups, whether of the machine or not.  "/": of limits anywhere below it."""
 
-    def read(self, now: float) -> Sequence[Sample] | Sequence[Verdict]:
+    def read(self, now: float) -> Sequence[Sample | Verdict]:
         """Return what has happened since the last look, oldest first; OSError where no more can be had."""
 
     def next_look(self) -> float | None:

@@ -31,6 +31,9 @@ GFP_COUNTED = 0x02 | 0x08 | 0x40 | 0x80
 _ENTRY, _PRIORITY, _WORKER = "vmpressure", "vmpressure_prio", "vmpressure_work_fn"
 _JUDGEMENT = "vmpressure_calc_level"
 _BY_GENERATIONS = "shrink_one"
+# What calls the programs that are attached to a tracepoint, with its arguments.
+_SHRUNK = "__traceiter_mm_vmscan_lru_shrink_inactive"
+_SHRUNK_ARGUMENTS = ["__data", "nid", "nr_scanned", "nr_reclaimed", "stat", "priority"]
 _ARGUMENTS = {
     _ENTRY: {"gfp": "gfp", "memcg": "memcg", "tree": "tree", "scanned": "scanned", "reclaimed": "reclaimed"},
     _PRIORITY: {"gfp": "prio_gfp", "memcg": "prio_memcg", "prio": "prio"},
@@ -39,6 +42,7 @@ _ARGUMENTS = {
 # Where windows are counted, and the programs that this takes.
 OWN = "own"
 WORKER = "worker"
+TRACEPOINTS = "tracepoints"
 _PROGRAMS = {
     OWN: {
         _ENTRY: ["count"],
@@ -46,6 +50,7 @@ _PROGRAMS = {
         _BY_GENERATIONS: ["enter_shrink_one", "leave_shrink_one"],
     },
     WORKER: {_WORKER: ["begin_work", "end_work"], _JUDGEMENT: ["judge"]},
+    TRACEPOINTS: {_SHRUNK: ["shrunk", "begin_limit", "end_limit"]},
 }
 # Where a compiler has left nothing of the judgement.
 _UNJUDGED = {_WORKER: ["work"]}
@@ -55,7 +60,11 @@ _BTF = Path("/sys/kernel/btf/vmlinux")
 
 
 class VmpressureProgram:
-    """The program at work, and the thread that hears of it.  Lives until closed."""
+    """The program at work, and the thread that hears of it.  Lives until closed.
+
+    ``windows``: where they are counted; by tracepoints in place of our own if there is no vmpressure().
+    ``knows_priority``: whether signs of priority come.
+    """
 
     def __init__(self, fanout: Fanout, windows: str) -> None:
         """Raise SourceUnavailable where it cannot be."""
@@ -67,15 +76,20 @@ class VmpressureProgram:
             raise SourceUnavailable(error.errno, _explain(error)) from None
 
     def _attach(self, opened: contextlib.ExitStack, fanout: Fanout, windows: str) -> None:
-        functions = read_parameters((_ENTRY, _PRIORITY, _WORKER, _JUDGEMENT, _BY_GENERATIONS))
+        functions = read_parameters((_ENTRY, _PRIORITY, _WORKER, _JUDGEMENT, _BY_GENERATIONS, _SHRUNK))
+        if windows == OWN and _ENTRY not in functions:
+            windows = TRACEPOINTS
+        self.windows = windows
         choice = _PROGRAMS[windows]
         needed = next(iter(choice))
         if needed not in functions:
             raise OSError(errno.ENOENT, f"this kernel has no {needed}()")
+        if windows == TRACEPOINTS and functions[_SHRUNK][: len(_SHRUNK_ARGUMENTS)] != _SHRUNK_ARGUMENTS:
+            raise OSError(errno.ENOTSUP, "this kernel's tracepoints tell something else")
         if windows == WORKER and functions.get(_JUDGEMENT) != ["scanned", "reclaimed"]:
             choice = _UNJUDGED
         programs = [one for name in functions for one in choice.get(name, [])]
-        self.knows_priority = windows == WORKER or _PRIORITY in functions
+        self.knows_priority = windows != OWN or _PRIORITY in functions
         bpf = opened.enter_context(contextlib.closing(BpfObject(OBJECT)))
         known = ffi.cast("struct pfs_known *", bpf.initial_memory(".rodata"))
         known.gfp_counted = GFP_COUNTED

@@ -41,7 +41,7 @@ class Origin(NamedTuple):
 def open_source(specification: str, origin: Origin) -> Source:
     """Open what ``--source`` names; else SourceUnavailable.
 
-    auto, kernel[:windows=own|worker], vmstat, or replay:FILE[,speed=X].
+    auto, kernel[:windows=own|worker|tracepoints], vmstat, or replay:FILE[,speed=X].
     """
     name, _, arguments = specification.partition(":")
     if name == "auto" and not arguments:
@@ -62,9 +62,7 @@ def _open_kernel(origin: Origin, arguments: str = "") -> Source:
 
     key, _, windows = (arguments or "windows=own").partition("=")
     if key != "windows":
-        raise SourceUnavailable(
-            errno.EINVAL, f"kernel:{arguments}: only windows=own or windows=worker is known"
-        )
+        raise SourceUnavailable(errno.EINVAL, f"kernel:{arguments}: only windows= is known")
     if origin.fanout is None:
         raise SourceUnavailable(errno.ENOTSUP, "there is nobody to tell")
     return KernelSource(origin.fanout, origin.roots.proc, origin.cgroups, windows)
@@ -119,7 +117,7 @@ class BestSource:
         self._cgroups = cgroups
         self._source.sample_cgroups(cgroups)
 
-    def read(self, now: float) -> Sequence[Sample] | Sequence[Verdict]:
+    def read(self, now: float) -> Sequence[Sample | Verdict]:
         """Return what has happened since the last look; OSError where the last source has died."""
         try:
             return self._source.read(now)

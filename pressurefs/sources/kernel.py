@@ -2,10 +2,14 @@
 
 The events do not come through here: fanout.c judges a full window and tells the eventfds.  What this source
 reads are verdicts that were told already, for history and for those whom only Python can tell.
+
+Where the kernel has no vmpressure() its tracepoints serve, which do not say for which cgroup pages were
+scanned.  Then limits of cgroups are sampled, as by the source vmstat.
 """
 
 import errno
 import math
+import select
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +18,10 @@ from pressurefs.engine import BELOW, MACHINE
 from pressurefs.fanout import Fanout, Told
 from pressurefs.registry import Place
 from pressurefs.sources import SourceUnavailable
-from pressurefs.sources.bpf import OWN, WORKER, VmpressureProgram
+from pressurefs.sources.bpf import OWN, TRACEPOINTS, WORKER, VmpressureProgram
+from pressurefs.sources.memcg import CgroupSampler
 from pressurefs.sources.vmstat import VmstatFile
-from pressurefs.window import Verdict
+from pressurefs.window import Sample, Verdict
 
 # After something was told Python looks again so much later, for all that came meanwhile: those whom it has
 # to tell can wait so long, and under pressure its turns are better left to others.
@@ -30,6 +35,7 @@ WATCH_PAGES = 2**14
 _LIMITS = {
     OWN: "none",
     WORKER: "merges windows as the kernel's worker does; the window and the priority are the kernel's own",
+    TRACEPOINTS: "by tracepoints the machine's reclaim alone is heard; limits of cgroups are sampled",
 }
 _NO_PRIORITY = "this kernel tells no scan priority: without swap, running out of memory may not show"
 _CGROUP_FILESYSTEMS = ("cgroup2", "cgroup")
@@ -46,7 +52,7 @@ class KernelSource:
     ) -> None:
         """Raise SourceUnavailable where this kernel, or whoever set it up, does not allow it."""
         if windows not in _LIMITS:
-            raise SourceUnavailable(errno.EINVAL, f"windows are {OWN} or {WORKER}, not {windows!r}")
+            raise SourceUnavailable(errno.EINVAL, f"windows are {', '.join(_LIMITS)}, not {windows!r}")
         if cgroups is not None and cgroups.filesystem not in _CGROUP_FILESYSTEMS:
             raise SourceUnavailable(errno.ENOTSUP, "the cgroup tree is a plain directory, not the kernel's")
         self._cgroups = cgroups
@@ -58,15 +64,21 @@ class KernelSource:
         except OSError:
             self._vmstat.close()
             raise
+        windows = self._program.windows
         self.limits = _LIMITS[windows] if self._program.knows_priority else _NO_PRIORITY
         self._told_at = -math.inf
-        self._is_watched = windows == OWN  # what the kernel's worker leaves out is left out
+        self._is_watched = windows != WORKER  # what the kernel's worker leaves out is left out
+        self._sampler = CgroupSampler(cgroups) if windows == TRACEPOINTS and cgroups is not None else None
+        self._alarm = select.epoll()
+        self._alarm.register(self._program.reader.told_fd, select.EPOLLIN)
+        if self._sampler is not None:
+            self._alarm.register(self._sampler.alarm_fd, select.EPOLLIN)
         self.start(0.0)
 
     @property
     def alarm_fd(self) -> int | None:
-        """Readable when something was told; None while that can wait."""
-        return None if self._told_at > -math.inf else self._program.reader.told_fd
+        """Readable when something was told or is to be sampled; None while that can wait."""
+        return None if self._told_at > -math.inf else self._alarm.fileno()
 
     def start(self, now: float) -> None:
         """Begin: what the kernel has scanned before counts for nothing."""
@@ -74,23 +86,30 @@ class KernelSource:
         self._counted, self._scanned = self._program.machine_pages(), self._vmstat.read().scanned_by_kswapd
 
     def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
-        """Do nothing: the fan-out has told the program who listens."""
+        """Sample these, where they must be; the fan-out has told the program who listens."""
+        if self._sampler is not None:
+            self._sampler.sample_only(cgroups)
 
-    def read(self, now: float) -> Sequence[Verdict]:
+    def read(self, now: float) -> Sequence[Sample | Verdict]:
         """Return what was told since the last look, oldest first; OSError where not all is told."""
         told = [self._verdict(one) for one in self._program.reader.take()]
         self._told_at = now if told else -math.inf
         if self._is_watched and now - self._watched >= WATCH_SECONDS:
             self._watch(now)
-        return told
+        return told if self._sampler is None else [*told, *self._sampler.read(now, is_stalled=False)]
 
     def next_look(self) -> float:
         """Return when to look without an alarm."""
         watch = self._watched + WATCH_SECONDS if self._is_watched else math.inf
-        return watch if self._told_at == -math.inf else min(watch, self._told_at + BATCH_SECONDS)
+        batch = math.inf if self._told_at == -math.inf else self._told_at + BATCH_SECONDS
+        sampling = math.inf if self._sampler is None else self._sampler.next_look()
+        return min(watch, batch, sampling)
 
     def close(self) -> None:
         """Detach the program."""
+        self._alarm.close()
+        if self._sampler is not None:
+            self._sampler.close()
         self._program.close()
         self._vmstat.close()
 

@@ -15,8 +15,17 @@ from tests.machine.test_machine import NO_MACHINE, ROOT
 
 Outcome = dict[str, Any]
 
+# What takes the place of vmpressure() on a kernel that has lost it: played where it has not.
+TRACEPOINTS = "6.12 kernel:windows=tracepoints"
 
-@pytest.fixture(scope="module", params=["6.12 vmstat", "6.12 kernel", "6.1 vmstat", "6.1 kernel"])
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        *(f"{kernel} {source}" for kernel in ("6.12", "6.1") for source in ("vmstat", "kernel")),
+        TRACEPOINTS,
+    ],
+)
 def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     """What limits.py tells of each scenario, on one kernel by one source."""
     kernel, source = request.param.split()

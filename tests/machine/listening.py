@@ -8,7 +8,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 LEVELS = {5: "low", 6: "medium", 7: "oom"}
@@ -66,12 +66,14 @@ def listening(directory: Path, source: str = "vmstat", record: Path | None = Non
 
 
 @contextlib.contextmanager
-def serving(directory: Path, source: str = "vmstat", record: Path | None = None) -> Iterator[int]:
+def serving(
+    directory: Path, source: str = "vmstat", record: Path | None = None, options: Sequence[str] = ()
+) -> Iterator[int]:
     """Mount at ``directory`` and yield the daemon's pid; in the end it must have ended well."""
     directory.mkdir(parents=True, exist_ok=True)
     ready_read, ready_write = os.pipe()
     command = [sys.executable, "-m", "pressurefs", "mount", "--debug", "--source", source]
-    arguments = ["--ready-fd", str(ready_write), str(directory)]
+    arguments = [*options, "--ready-fd", str(ready_write), str(directory)]
     if record is not None:
         arguments += ["--record", str(record)]
     with subprocess.Popen([*command, *arguments], pass_fds=[ready_write]) as daemon:

@@ -94,6 +94,15 @@ def hold(size: int) -> None:
         signal.pause()
 
 
+def hold_locked(size: int) -> None:
+    """Hold `size` bytes of anonymous memory that cannot be swapped either, and do no more."""
+    with anonymous(size) as memory:
+        address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        if ctypes.CDLL(None).mlock(ctypes.c_void_p(address), ctypes.c_size_t(size)):
+            raise OSError("mlock failed")
+        signal.pause()
+
+
 def thrash(path: Path, size: int) -> None:
     """Touch every page of the first `size` bytes through a mapping, again and again.
 

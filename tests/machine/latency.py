@@ -1,0 +1,98 @@
+"""From a full window to the application: the kernel's own path and ours, from the same window on.
+
+Judges nothing; as root, in scripts/machine, on a kernel that still has cgroup v1's memory controller:
+
+    python -m tests.machine.latency
+
+A streaming read fills windows one after the other.  When each was full the BPF program says; when the first
+and the last of 1, 10, 100 and 1,000 listeners were awake, stamps.c, for the kernel's file and for ours.
+latency.json in $PRESSUREFS_OUT gets, for each number of listeners and each path, the microseconds; and how
+often the daemon woke up in ten seconds of idleness.
+"""
+
+import bisect
+import contextlib
+import json
+import os
+import resource
+import select
+import sys
+from pathlib import Path
+
+from tests.machine import loads
+from tests.machine.fidelity import HIERARCHY, LIMIT, MOUNT, Listener, hierarchy, inside
+from tests.machine.guest import BIG, protect
+from tests.machine.listening import serving
+from tests.machine.matching import Events
+
+FANS = (1, 10, 100, 1000)
+SECONDS = 3.0
+IDLE_SECONDS = 10.0
+
+
+def windows(cgroup: str) -> list[int]:
+    """Return when a cgroup's windows were full, in nanoseconds, as the debug directory has them."""
+    rows = (MOUNT / "vmpressure.debug" / "history").read_text().splitlines()[1:]
+    return [round(float(row.split()[0]) * 1e9) for row in rows if row.split()[1] == cgroup]
+
+
+def awake_us(full: list[int], heard: Events, listeners: int) -> dict[str, list[float]]:
+    """Return how long after each window the first and the last listener was awake.
+
+    A window that some listener has not read of before the next one was full tells nothing.
+    """
+    reads = heard["low"]
+    awake: dict[str, list[float]] = {"first": [], "last": []}
+    for began, ended in zip(full, [*full[1:], sys.maxsize], strict=True):
+        those = reads[bisect.bisect_left(reads, began) : bisect.bisect_left(reads, ended)]
+        if len(those) == listeners:
+            awake["first"].append((those[0] - began) / 1e3)
+            awake["last"].append((those[-1] - began) / 1e3)
+    return awake
+
+
+def measure(listeners: int, path: Path) -> dict[str, dict[str, list[float]]]:
+    """Return the times of both paths."""
+    before = len(windows("/box"))
+    directories = {"kernel": HIERARCHY / "box", "ours": MOUNT / "box"}
+    both = {who: Listener(directory, listeners) for who, directory in directories.items()}
+    with inside(loads.stream, path)() as pidfd:
+        select.select([pidfd], [], [], SECONDS)
+    heard = {who: one.end() for who, one in both.items()}
+    full = windows("/box")[before:]
+    return {who: awake_us(full, events, listeners) for who, events in heard.items()}
+
+
+def count_wake_ups(pid: int) -> int:
+    """Return how often any thread of a process has gone to sleep."""
+    statuses = [(task / "status").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return sum(int(one.split("\nvoluntary_ctxt_switches:")[1].split("\n")[0]) for one in statuses)
+
+
+def main() -> int:
+    """Measure all."""
+    protect()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (65536, 65536))
+    options = ["--profile", "mainline", "--cgroup", str(HIERARCHY)]
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(hierarchy())
+        path = stack.enter_context(loads.big_file(BIG, 4 * LIMIT))
+        pid = stack.enter_context(serving(MOUNT, "kernel:windows=own", options=options))
+        fans = {}
+        for listeners in FANS:
+            fans[listeners] = measure(listeners, path)
+            print(f"{listeners} listeners: {len(fans[listeners]['ours']['last'])} windows", flush=True)
+        # Its books must be in order: to let go of thousands takes a while.
+        while (MOUNT / "vmpressure.debug" / "registrations").read_text():
+            select.select([], [], [], 0.5)
+        select.select([], [], [], SECONDS)
+        before = count_wake_ups(pid)
+        select.select([], [], [], IDLE_SECONDS)
+        wake_ups = (count_wake_ups(pid) - before) / IDLE_SECONDS
+    told = {"listeners": fans, "wake_ups": wake_ups}
+    Path(os.environ["PRESSUREFS_OUT"], "latency.json").write_text(json.dumps(told))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -86,7 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_serving(subparsers: _Subparsers) -> None:
     mount = subparsers.add_parser("mount", help="serve the file system at DIR, in the foreground")
     mount.set_defaults(command=commands.mount)
-    mount.add_argument("--source", default="auto", metavar="S", help="auto, vmstat or replay:FILE[,speed=X]")
+    mount.add_argument(
+        "--source", default="auto", metavar="S", help="auto, kernel, vmstat or replay:FILE[,speed=X]"
+    )
     mount.add_argument("--profile", default="rfc", choices=PROFILES, help="the arithmetic and its thresholds")
     mount.add_argument("--debug", action="store_true", help="add the directory vmpressure.debug")
     mount.add_argument(

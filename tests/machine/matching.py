@@ -96,20 +96,59 @@ def compare(kernel: Sequence[int], ours: Sequence[int]) -> Comparison:
 def _counterparts(kernel: Sequence[int], ours: Sequence[int]) -> list[int | None]:
     """Return for each event of the kernel's one of ours.
 
-    As many on both sides: in their order, event for event.  Else the one that is nearest in time, none twice,
-    in order, and none that is further than 5 ms.
+    As many on both sides: in their order, event for event.  Else no pair is further apart than 5 ms or
+    crosses another; of all ways to do so it is one with the most pairs, and of these one with the least sum
+    of differences: it favours neither side, where the first of ours that fits would be an early one.
     """
     if len(kernel) == len(ours):
         return list(ours)
-    found: list[int | None] = []
-    at = 0
-    for one in kernel:
-        while at + 1 < len(ours) and abs(ours[at + 1] - one) < abs(ours[at] - one):
-            at += 1
-        is_near = at < len(ours) and abs(ours[at] - one) <= MATCHED_NS
-        found.append(ours[at] if is_near else None)
-        at += is_near
+    rows = _rows(kernel, ours)
+    found: list[int | None] = [None] * len(kernel)
+    number, column = len(kernel), len(ours)
+    while number:
+        row, above = rows[number], rows[number - 1]
+        column = min(column, row.last)
+        if column == row.start or row.at(column) == above.at(column):
+            number -= 1
+        elif row.at(column) == row.at(column - 1):
+            column -= 1
+        else:
+            number, column = number - 1, column - 1
+            found[number] = ours[column]
     return found
+
+
+class _Row(NamedTuple):
+    """The best that the kernel's first events can make with our first ``start``, ``start`` + 1, ... events.
+
+    ``best``: how many pairs, and their sum of differences, negative, so that the greatest is the best.
+    """
+
+    start: int
+    best: list[tuple[int, int]]
+
+    @property
+    def last(self) -> int:
+        return self.start + len(self.best) - 1
+
+    def at(self, column: int) -> tuple[int, int]:
+        """Return the best of a column; beyond the last nothing is near, and nothing changes."""
+        return self.best[min(column, self.last) - self.start]
+
+
+def _rows(kernel: Sequence[int], ours: Sequence[int]) -> list[_Row]:
+    """Return a row for none of the kernel's events, for the first, for the first two, ..."""
+    rows = [_Row(0, [(0, 0)])]
+    for one in kernel:
+        above = rows[-1]
+        start = bisect.bisect_left(ours, one - MATCHED_NS)
+        best = [above.at(start)]
+        for column in range(start, bisect.bisect_right(ours, one + MATCHED_NS)):
+            pairs, differences = above.at(column)
+            paired = pairs + 1, differences - abs(ours[column] - one)
+            best.append(max(paired, best[-1], above.at(column + 1)))
+        rows.append(_Row(start, best))
+    return rows
 
 
 def _snapped(kernel: Sequence[int], ours: Sequence[int]) -> list[int]:

@@ -95,15 +95,12 @@ def test_own_windows_merge_less(told: Outcomes) -> None:
     assert not fewer
 
 
-@pytest.mark.parametrize(("setting", "share"), [(WORKER, 0.999), (OWN, 0.99)])
-def test_events_are_matched(told: Outcomes, setting: str, share: float) -> None:
-    """The kernel's events have one of ours within 5 ms, or one before, the kernel being later.
-
-    Where ours are more, several fit, and the nearest in time need not be the one that the kernel's tells of.
-    """
+@pytest.mark.parametrize("setting", [OWN, WORKER])
+def test_events_are_matched(told: Outcomes, setting: str) -> None:
+    """99.9 % of the kernel's events have one of ours within 5 ms, or one before, the kernel being later."""
     several = comparisons(told, setting).values()
     found = sum(one.matched + one.forestalled for one in several)
-    assert found >= share * sum(one.kernel for one in several)
+    assert found >= 0.999 * sum(one.kernel for one in several)
 
 
 @pytest.mark.parametrize("setting", [OWN, WORKER])

@@ -2,7 +2,7 @@
 
 import math
 
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tests.machine.matching import (
@@ -21,6 +21,7 @@ from tests.machine.matching import (
 
 MS = 1_000_000
 TIMES = st.lists(st.integers(0, 10_000 * MS)).map(sorted)
+NEAR_TIMES = st.lists(st.integers(0, 20).map(MS.__mul__), max_size=6).map(sorted)
 
 
 def events(**levels: list[int]) -> Events:
@@ -51,6 +52,12 @@ def test_more_of_ours() -> None:
     assert compare([10 * MS, 10 * MS], [10 * MS, 11 * MS, 50 * MS]).later_ms == [0.0, 1.0]
 
 
+def test_read_together() -> None:
+    """Events of the kernel's that were read together do not all want the one of ours that is nearest."""
+    told = compare([10 * MS, 10 * MS, 10 * MS], [7 * MS, 8 * MS, 9 * MS, 10 * MS])
+    assert told.later_ms == [-2.0, -1.0, 0.0]
+
+
 def test_fewer_of_ours() -> None:
     """What nobody heard is not matched."""
     assert compare([0, 100 * MS], [100 * MS]).matched == 1
@@ -64,6 +71,24 @@ def test_worker_was_late() -> None:
     assert (told.matched, told.forestalled) == (2, 1)
     told = compare([10 * MS, 40 * MS], [10 * MS, 20 * MS, 22 * MS])
     assert (told.matched, told.forestalled) == (1, 1)
+
+
+def best(kernel: list[int], ours: list[int]) -> tuple[int, int]:
+    """Return the most pairs and their least sum of differences, negative: all ways are tried."""
+    if not kernel or not ours:
+        return 0, 0
+    pairs, differences = best(kernel[1:], ours[1:])
+    difference = abs(kernel[0] - ours[0])
+    paired = [(pairs + 1, differences - difference)] if difference <= MATCHED_NS else []
+    return max(best(kernel[1:], ours), best(kernel, ours[1:]), *paired)
+
+
+@given(kernel=NEAR_TIMES, ours=NEAR_TIMES)
+def test_matching_is_the_best(kernel: list[int], ours: list[int]) -> None:
+    """Where both differ in number, no other way in their order has more pairs, or as many that are nearer."""
+    assume(len(kernel) != len(ours))
+    told = compare(kernel, ours)
+    assert (told.matched, -sum(map(abs, told.later_ms)) * MS) == best(kernel, ours)
 
 
 @given(kernel=TIMES, ours=TIMES)

@@ -95,10 +95,14 @@ static void *pfs_reader_run(void *argument)
 	struct pfs_reader *reader = argument;
 	struct sched_param first = { .sched_priority = 1 };
 	struct epoll_event awaited = { .data = { .fd = reader->ring_fd } };
+	struct pfs_window nobody = { .listening = UINT64_MAX };
+	struct pfs_told told;
 	uint64_t one = 1;
 
 	/* Before whatever it is that takes the memory, as the kernel's worker is not; where we may. */
 	pthread_setschedparam(pthread_self(), SCHED_FIFO | SCHED_RESET_ON_FORK, &first);
+	/* What is used first under pressure must be found under pressure: code, stack, the mutex. */
+	pfs_fanout_tell(reader->fanout, &nobody, &told);
 	while (awaited.data.fd != reader->stop_fd) {
 		/* A counter that is full tells Python no less. */
 		if (pfs_reader_drain(reader) && write(reader->told_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)

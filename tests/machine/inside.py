@@ -28,6 +28,7 @@ def test_as_strict_as_can_be(user: OrdinaryUser) -> None:
     said = user.shell("pressurefs doctor")
     assert "no: kernel.yama.ptrace_scope is 1; `poll LEVEL` works\n" in said
     assert "io_uring           no: Operation not permitted\n" in said
+    assert "source kernel      no: loading a BPF program takes CAP_BPF and CAP_PERFMON\n" in said
     with mounted_by(user) as mount, same_user() as puppet:
         mount.await_said("signaller aio: no io_uring here")
         puppet.do("event = os.eventfd(0)")

@@ -1,0 +1,190 @@
+"""Which source is taken, what takes its place, and how it is said."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pressurefs.registry import Place
+from pressurefs.sources import Source, SourceUnavailable, choice
+from pressurefs.sources.choice import BestSource, Origin, Roots, open_source
+from pressurefs.window import Sample
+from tests.lanes import leave_out
+from tests.unit.procfs import Procfs
+
+try:
+    from pressurefs.fanout import Fanout
+    from pressurefs.sources import bpf, kernel
+    from pressurefs.sources.kernel import WATCH_PAGES, WATCH_SECONDS, KernelSource
+except ImportError as missing:
+    leave_out("native", str(missing))
+
+ORIGIN = Origin(Roots(Path("/proc")))
+A = frozenset({Place("/a", 7)})
+
+
+class Mortal:
+    """A source that gives one sample a look, until it dies."""
+
+    def __init__(self, name: str, looks: int) -> None:
+        self.name = name
+        self.limits = f"{name} is a fake"
+        self.alarm_fd = None
+        self.asked: list[object] = []
+        self._looks = looks
+
+    def start(self, now: float) -> None:
+        """Note."""
+        self.asked.append(now)
+
+    def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
+        """Note."""
+        self.asked.append(cgroups)
+
+    def read(self, now: float) -> list[Sample]:
+        """Give a sample, or die."""
+        if not self._looks:
+            raise SourceUnavailable(errno.ENODATA, "it is dead")
+        self._looks -= 1
+        return [Sample(now, "/", 1, 1)]
+
+    def next_look(self) -> float:
+        """Always say the same."""
+        return 5.0
+
+    def close(self) -> None:
+        """Note."""
+        self.asked.append("close")
+
+
+def unavailable(_origin: Origin) -> Source:
+    raise SourceUnavailable(errno.EPERM, "not here")
+
+
+def by_merit(*openers: Callable[[Origin], Source]) -> tuple[tuple[str, Callable[[Origin], Source]], ...]:
+    return tuple((f"source{number}", opener) for number, opener in enumerate(openers))
+
+
+def test_first_that_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best source that can be had is taken, and why there is no better one is told."""
+    second = Mortal("second", 1)
+    monkeypatch.setattr(choice, "_BY_MERIT", by_merit(unavailable, lambda _: second))
+    best = BestSource(ORIGIN)
+    assert (best.name, best.limits) == ("second", "second is a fake; no source source0: not here")
+
+
+def test_none_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is none the last one's reason is told."""
+    monkeypatch.setattr(choice, "_BY_MERIT", by_merit(unavailable, unavailable))
+    with pytest.raises(SourceUnavailable, match="not here"):
+        BestSource(ORIGIN)
+
+
+def test_source_dies(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The next takes the place of one that dies, begins there and then, and samples the same cgroups."""
+    first, second = Mortal("first", 1), Mortal("second", 1)
+    monkeypatch.setattr(choice, "_BY_MERIT", by_merit(lambda _: first, unavailable, lambda _: second))
+    best = BestSource(ORIGIN)
+    best.start(0.0)
+    best.sample_cgroups(A)
+    assert len(best.read(1.0)) == 1
+    assert list(best.read(2.0)) == []
+    assert first.asked == [0.0, A, "close"]
+    assert second.asked == [2.0, A]
+    assert caplog.messages == ["source first: it is dead: another takes its place"]
+    assert best.limits == "second is a fake; no source first: it is dead; no source source1: not here"
+    assert len(best.read(3.0)) == 1
+    with pytest.raises(SourceUnavailable, match="it is dead"):
+        best.read(4.0)
+
+
+@pytest.mark.parametrize(
+    ("specification", "why"),
+    [
+        ("kernel:windows", "windows are own, worker, tracepoints, not ''"),
+        ("kernel:windows=all", "windows are own, worker, tracepoints, not 'all'"),
+        ("kernel:speed=2", "kernel:speed=2: only windows= is known"),
+        ("auto:fast", "there is no source 'auto:fast'"),
+    ],
+)
+def test_specification(specification: str, why: str) -> None:
+    """What --source does not know is refused in words."""
+    fanout = Fanout(0, signals_rings=False)
+    with pytest.raises(SourceUnavailable) as refused:
+        open_source(specification, ORIGIN._replace(fanout=fanout))
+    assert (refused.value.errno, refused.value.strerror) == (errno.EINVAL, why)
+
+
+@pytest.mark.parametrize(
+    ("number", "uid", "machine", "why"),
+    [
+        (errno.EPERM, 0, "locked down", "the kernel is locked down: "),
+        (errno.EPERM, 1000, "open", "loading a BPF program takes CAP_BPF"),
+        (errno.EPERM, 0, "open", "BPF is not allowed here (as told)"),
+        (errno.ESRCH, 0, "no BTF", "the kernel does not describe itself"),
+        (errno.ENOENT, 0, "open", "as told"),
+    ],
+)
+def test_why_no_bpf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, uid: int, *, machine: str, why: str
+) -> None:
+    """The errno of a BPF program that cannot be is told in words, by what this machine is."""
+    bracketed = "none integrity [confidentiality]" if machine == "locked down" else "[none] integrity"
+    (tmp_path / "lockdown").write_text(bracketed)
+    if machine != "no BTF":
+        (tmp_path / "btf").touch()
+    monkeypatch.setattr(bpf, "_LOCKDOWN", tmp_path / "lockdown")
+    monkeypatch.setattr(bpf, "_BTF", tmp_path / "btf")
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    assert bpf._explain(OSError(number, "as told")).startswith(why)  # noqa: SLF001
+
+
+class FakeProgram:
+    """A BPF program that counts what a test says, and has nothing to tell."""
+
+    windows = bpf.OWN
+    knows_priority = True
+
+    def __init__(self) -> None:
+        self.pages = 0
+        self.reader = self
+        self.told_fd = os.eventfd(0)
+
+    def machine_pages(self) -> int:
+        """Return what was counted."""
+        return self.pages
+
+    def take(self) -> list[object]:
+        """Have nothing."""
+        return []
+
+    def close(self) -> None:
+        """Close the eventfd."""
+        os.close(self.told_fd)
+
+
+@pytest.mark.parametrize(
+    ("scanned", "counted", "lives"),
+    [(WATCH_PAGES + 1, 0, False), (WATCH_PAGES, 0, True), (2 * WATCH_PAGES, 1, True), (0, 0, True)],
+)
+def test_kernel_that_does_not_come_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scanned: int, counted: int, *, lives: bool
+) -> None:
+    """Where kswapd scans and the program counts nothing, the source has died; a look in time says so."""
+    procfs, program = Procfs(tmp_path), FakeProgram()
+    monkeypatch.setattr(kernel, "VmpressureProgram", lambda *_: program)
+    source = KernelSource(None, procfs.path)  # type: ignore[arg-type]
+    source.start(10.0)
+    assert source.next_look() == 10.0 + WATCH_SECONDS
+    procfs.add(scan_kswapd=scanned)
+    program.pages += counted
+    assert list(source.read(10.0 + WATCH_SECONDS / 2)) == []
+    if lives:
+        assert list(source.read(10.0 + WATCH_SECONDS)) == []
+        assert source.next_look() == 10.0 + 2 * WATCH_SECONDS
+    else:
+        with pytest.raises(SourceUnavailable, match="kswapd scans"):
+            source.read(10.0 + WATCH_SECONDS)
+    source.close()

@@ -20,7 +20,7 @@ from pathlib import Path
 from pressurefs._native import ffi
 from pressurefs.fanout import Fanout, Reader
 from pressurefs.sources import SourceUnavailable
-from pressurefs.sources.libbpf import BpfObject, read_parameters
+from pressurefs.sources.libbpf import BpfObject, give_back_memory, read_parameters
 
 OBJECT = Path(__file__).parent.parent / "vmpressure.bpf.o"
 
@@ -74,6 +74,8 @@ class VmpressureProgram:
                 self._opened = opened.pop_all()
         except OSError as error:
             raise SourceUnavailable(error.errno, _explain(error)) from None
+        finally:
+            give_back_memory()
 
     def _attach(self, opened: contextlib.ExitStack, fanout: Fanout, windows: str) -> None:
         functions = read_parameters((_ENTRY, _PRIORITY, _WORKER, _JUDGEMENT, _BY_GENERATIONS, _SHRUNK))

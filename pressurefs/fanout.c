@@ -145,16 +145,21 @@ static int pfs_fanout_mark(const struct pfs_fanout *fanout, uint64_t cgroup, boo
 {
 	uint8_t yes = 1;
 	union bpf_attr attr;
+	int marked = 0;
 
-	if (fanout->listening_fd < 0)
-		return 0;
 	memset(&attr, 0, sizeof(attr));
-	attr.map_fd = (uint32_t)fanout->listening_fd;
 	attr.key = (uint64_t)(uintptr_t)&cgroup;
-	if (!is_listened)
-		return (int)syscall(SYS_bpf, BPF_MAP_DELETE_ELEM, &attr, sizeof(attr));
-	attr.value = (uint64_t)(uintptr_t)&yes;
-	return (int)syscall(SYS_bpf, BPF_MAP_UPDATE_ELEM, &attr, sizeof(attr));
+	if (is_listened)
+		attr.value = (uint64_t)(uintptr_t)&yes;
+	/* The program may be taken away at any moment, by another thread. */
+	pthread_mutex_lock(&pfs_signalling);
+	if (fanout->listening_fd >= 0) {
+		attr.map_fd = (uint32_t)fanout->listening_fd;
+		marked = (int)syscall(SYS_bpf, is_listened ? BPF_MAP_UPDATE_ELEM : BPF_MAP_DELETE_ELEM, &attr,
+				      sizeof(attr));
+	}
+	pthread_mutex_unlock(&pfs_signalling);
+	return marked;
 }
 
 static int pfs_fanout_mark_place(const struct pfs_fanout *fanout, uint64_t cgroup, bool is_listened)
@@ -182,19 +187,23 @@ static void pfs_fanout_tune(struct pfs_fanout *fanout, const struct pfs_threshol
 {
 	pthread_mutex_lock(&pfs_signalling);
 	fanout->thresholds = *thresholds;
-	pthread_mutex_unlock(&pfs_signalling);
 	if (fanout->shared) {
 		__atomic_store_n(&fanout->shared->window_pages, thresholds->window_pages, __ATOMIC_RELAXED);
 		__atomic_store_n(&fanout->shared->oom_priority, thresholds->oom_priority, __ATOMIC_RELAXED);
 	}
+	pthread_mutex_unlock(&pfs_signalling);
 }
 
 /* From here on tell the BPF program what it must know. */
 static int pfs_fanout_attach(struct pfs_fanout *fanout, int listening_fd, void *shared)
 {
+	struct pfs_thresholds thresholds = fanout->thresholds;
+
+	pthread_mutex_lock(&pfs_signalling);
 	fanout->listening_fd = listening_fd;
 	fanout->shared = shared;
-	pfs_fanout_tune(fanout, &fanout->thresholds);
+	pthread_mutex_unlock(&pfs_signalling);
+	pfs_fanout_tune(fanout, &thresholds);
 	for (size_t at = 0; at < PFS_BUCKETS; at++)
 		for (struct pfs_place *place = fanout->buckets[at]; place; place = place->next)
 			if (pfs_fanout_mark_place(fanout, place->cgroup, true) < 0)
@@ -205,8 +214,10 @@ static int pfs_fanout_attach(struct pfs_fanout *fanout, int listening_fd, void *
 /* Its map and its memory are about to go. */
 static void pfs_fanout_detach(struct pfs_fanout *fanout)
 {
+	pthread_mutex_lock(&pfs_signalling);
 	fanout->listening_fd = -1;
 	fanout->shared = NULL;
+	pthread_mutex_unlock(&pfs_signalling);
 }
 
 /* The place of a cgroup, made if there is none; NULL and errno. */

@@ -5,7 +5,7 @@ the registry and the tunables.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from pressurefs.levels import Level
 from pressurefs.protocol import Mode
@@ -62,21 +62,24 @@ class Engine:
     def _is_at(self, cgroup: str, level: Level, mode: Mode) -> bool:
         return any(self._registry.at(cgroup, asked, mode) for asked in Level if asked <= level)
 
-    def audience(self, verdict: Verdict) -> list[Registration]:
-        """Return who must hear a verdict.
+    def audience(self, verdict: Verdict, dead: Collection[Registration] = ()) -> list[Registration]:
+        """Return who must hear a verdict, if ``dead`` ones, too, count as having heard.
 
         The walk upwards is the kernel's vmpressure_work_fn(): the cgroup itself hears in every
         mode; its ancestors do not hear as ``local``, and as ``default`` only while nobody below
         them was signalled.
         """
         heard: list[Registration] = []
+        was_heard = False
         modes: tuple[Mode, ...] = (Mode.DEFAULT, Mode.HIERARCHY, Mode.LOCAL)
         for cgroup in _upwards(verdict.cgroup):
             for mode in modes:
                 for level in Level:
                     if level <= verdict.level:
                         heard += self._registry.at(cgroup, level, mode)
-            modes = (Mode.HIERARCHY,) if heard else (Mode.DEFAULT, Mode.HIERARCHY)
+            here = (one for one in dead if one.cgroup == cgroup and one.mode in modes)
+            was_heard = was_heard or bool(heard) or any(one.level <= verdict.level for one in here)
+            modes = (Mode.HIERARCHY,) if was_heard else (Mode.DEFAULT, Mode.HIERARCHY)
         return heard
 
 

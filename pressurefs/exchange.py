@@ -31,6 +31,9 @@ _log = logging.getLogger("pressurefs.exchange")
 # A sweep of a thousand registrations takes half a millisecond: this often is 0.5 % of a core, under pressure.
 FRESH_SECONDS = 0.1
 
+# So long after an event the fan-out's word of it has surely come.
+REMEMBERED_SECONDS = 2.0
+
 
 class Listener(NamedTuple):
     """A registration and how often it was signalled, for people to read."""
@@ -54,6 +57,7 @@ class Exchange:
         ``fanout`` is told of each registration, where there is a source that signals through it.
         """
         self._fanout = fanout
+        self._buried: list[tuple[float, Registration]] = []  # the dead of late, and when that was seen
         self._on_sampled = on_sampled
         self._swept = float("-inf")
         self._sampled: frozenset[Place] | None = None  # where what was returned last is not true any more
@@ -85,18 +89,19 @@ class Exchange:
         """Take note of what the fan-out has judged and told, and tell those whom it cannot.
 
         It cannot see that a listener is dead.  Where such a one has kept ``default`` ones above it from
-        hearing, they hear now.
+        hearing, they hear now, whoever has buried it meanwhile.
         """
         with self._lock:
             is_stale = any(one.time > self._swept and self._engine.silences(one) for one in verdicts)
         gone = self._try_to_find_gone() if is_stale else set()
         with self._lock:
-            heard = [self._engine.judge(verdict) for verdict in verdicts]
             self._end_gone(gone)
-            for verdict, told in zip(verdicts, heard, strict=True):
-                tokens = {one.token for one in told if self._is_told_in_c(one)}
-                audience = self._engine.audience(verdict) if gone else told
-                self._signal([one for one in audience if one.token not in tokens])
+            for verdict in verdicts:
+                audience = self._engine.judge(verdict)
+                dead = [one for time_of_death, one in self._buried if time_of_death > verdict.time]
+                heard = self._engine.audience(verdict, dead) if dead else audience
+                told = {one.token for one in heard if self._is_told_in_c(one)}
+                self._signal([one for one in audience if one.token not in told])
 
     def inject(self, injection: Injection, now: float) -> None:
         """Judge what a person wrote in place of the kernel, and signal.  ``now``: monotonic seconds."""
@@ -225,8 +230,12 @@ class Exchange:
         return self._try_to_find_gone() if is_stale and any(one != MACHINE for one in cgroups) else set()
 
     def _end_gone(self, gone: set[int]) -> None:
-        self._drop(gone, with_eventfd=True)
+        ended = self._drop(gone, with_eventfd=True)
         self._registry.let_go(gone)
+        if self._fanout is not None:
+            now = time.monotonic()
+            self._buried = [(at, one) for at, one in self._buried if now - at < REMEMBERED_SECONDS]
+            self._buried += [(now, one) for one in ended]
 
     def _signals_sent(self, handle: Any) -> int:
         return handle.signals_sent if isinstance(handle, Poller) else self._signaller.signals_sent(handle)
@@ -244,7 +253,7 @@ class Exchange:
     def _is_told_in_c(self, registration: Registration) -> bool:
         return self._fanout is not None and self._fanout.tells(registration)
 
-    def _drop(self, tokens: Iterable[int], *, with_eventfd: bool = False) -> None:
+    def _drop(self, tokens: Iterable[int], *, with_eventfd: bool = False) -> list[Registration]:
         cgroups = len(self._registry.sampled())
         ended = self._registry.remove(tokens)
         if len(self._registry.sampled()) != cgroups:
@@ -256,6 +265,7 @@ class Exchange:
             if self._fanout is not None:
                 self._fanout.drop(registration)
             self._let_go_of(registration, with_eventfd=with_eventfd)
+        return ended
 
     def _let_go_of(self, registration: Registration, *, with_eventfd: bool = False) -> None:
         if isinstance(registration.handle, Poller):

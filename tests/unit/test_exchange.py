@@ -195,3 +195,18 @@ def test_whom_the_dead_silenced(dead: list[int], signalled: list[int]) -> None:
     graveyard = Graveyard(*dead)
     note_told(graveyard, below, above, at="/a/b")
     assert graveyard.signalled == signalled
+
+
+def test_whom_the_buried_silenced() -> None:
+    """So it is where the dead one was buried after the event, and before that was told."""
+    graveyard = Graveyard(1)
+    exchange = Exchange(RFC, graveyard, fanout=Elsewhere())  # type: ignore[arg-type]
+    exchange.add(listener(1, "/a/b"))
+    exchange.add(listener(2, "/a"))
+    before = Verdict(time.monotonic(), "/a/b", 512, 512, None, 0, Level.LOW)
+    exchange.sweep()
+    after = before._replace(time=time.monotonic())
+    exchange.feed([before])
+    assert graveyard.signalled == [2]
+    exchange.feed([after])
+    assert graveyard.signalled == [2]

@@ -27,57 +27,20 @@
  * Some facts about where this runs
  *
  * The arguments are found by their names, in the kernel's own type information,
- * by sources/libbpf.py: `order` came in between after Linux 6.12. Offsets in the
- * kernel's structures are relocated when this is loaded (CO-RE).
+ * by sources/libbpf.py: `order` came in between after Linux 6.12, and is asked about
+ * for socket buffers only. Offsets in the kernel's structures are relocated when
+ * this is loaded (CO-RE).
  *
- * Nothing is allocated here. A cgroup's window is in a table of fixed size, whose
- * longest untouched row makes room for a new one. A BPF program that preempts
- * itself on one processor is left out by the kernel, which counts that; it takes
- * a preemptible kernel.
+ * Nothing is allocated here. A BPF program that preempts itself on one processor is
+ * left out by the kernel, which counts that; it takes a preemptible kernel.
  */
 
-#include <stdbool.h>
-#include <linux/bpf.h>
-#include <bpf/bpf_core_read.h>
-#include <bpf/bpf_helpers.h>
-
-#include "vmpressure.bpf.h"
+#include "windows.bpf.h"
 
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
-/* What is used of the kernel's structures; CO-RE finds where it is. */
-#define KERNEL_STRUCTURE __attribute__((preserve_access_index))
-
-struct kernfs_node {
-	__u64 id;
-} KERNEL_STRUCTURE;
-
-struct cgroup {
-	struct kernfs_node *kn;
-} KERNEL_STRUCTURE;
-
-struct cgroup_subsys_state {
-	struct cgroup *cgroup;
-	struct cgroup_subsys_state *parent;
-} KERNEL_STRUCTURE;
-
-struct work_struct {
-	int unused;
-} KERNEL_STRUCTURE;
-
 struct task_struct {
 	unsigned int flags;
-} KERNEL_STRUCTURE;
-
-struct vmpressure {
-	unsigned long tree_scanned;
-	unsigned long tree_reclaimed;
-	struct work_struct work;
-} KERNEL_STRUCTURE;
-
-struct mem_cgroup {
-	struct cgroup_subsys_state css;
-	struct vmpressure vmpressure;
 } KERNEL_STRUCTURE;
 
 /* A task that is kswapd. */
@@ -86,38 +49,10 @@ struct mem_cgroup {
 /* vmpressure_level_critical_prio of mm/vmpressure.c. */
 #define KERNEL_PRIORITY 3
 
-/* As many as are mirrored with their samples: nobody nests deeper but to make us walk. */
-#define LEVELS_MAX 128
-
-#define WINDOWS_MAX 16384
-#define LISTENING_MAX 65536
 #define TASKS_MAX 4096 /* that reclaim at one moment; each is as good as on a processor */
-#define RING_BYTES (256 * 1024)
 
-/* A window's pages in one number, so that both are added and taken at once. */
-#define SCANNED(pages) ((__u32)((pages) >> 32))
-#define RECLAIMED(pages) ((__u32)(pages))
-
-/* Set before this is loaded ... */
+/* Set before this is loaded. */
 const volatile struct pfs_known known;
-
-/* ... and shared with the daemon while it runs. */
-struct pfs_shared shared;
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, WINDOWS_MAX);
-	__type(key, __u64);
-	__type(value, __u64);
-} windows SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC); /* only the daemon adds */
-	__uint(max_entries, LISTENING_MAX);
-	__type(key, __u64);
-	__type(value, __u8);
-} listening SEC(".maps");
 
 /* Tasks that are inside a function of the kernel: vmpressure_prio(), about to hand
  * (512, 0) to vmpressure(), shrink_one(), or reclaim for a cgroup. */
@@ -151,112 +86,12 @@ struct {
 	__type(value, struct work);
 } working SEC(".maps");
 
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, RING_BYTES);
-} full SEC(".maps");
-
 static __always_inline __u64 argument(void *context, __u32 number)
 {
 	__u64 value = 0;
 
 	bpf_get_func_arg(context, number, &value);
 	return value;
-}
-
-static __always_inline __u64 id_of(struct cgroup_subsys_state *css)
-{
-	return BPF_CORE_READ(css, cgroup, kn, id);
-}
-
-/* The target's number, and in *listening_id who listens to it: itself or the
- * nearest above; false where nobody does. */
-static __always_inline bool find_listening(struct mem_cgroup *memcg, __u64 *id, __u64 *listening_id)
-{
-	struct cgroup_subsys_state *css = memcg ? &memcg->css : NULL;
-
-	*id = *listening_id = PFS_MACHINE;
-	if (!css || !BPF_CORE_READ(css, parent))
-		return bpf_map_lookup_elem(&listening, listening_id) != NULL;
-	*id = id_of(css);
-	for (int level = 0; level < LEVELS_MAX && css; level++) {
-		*listening_id = id_of(css);
-		if (bpf_map_lookup_elem(&listening, listening_id))
-			return true;
-		css = BPF_CORE_READ(css, parent);
-	}
-	return false;
-}
-
-static __always_inline __u64 number_of(struct mem_cgroup *memcg)
-{
-	if (!memcg || !BPF_CORE_READ(memcg, css.parent))
-		return PFS_MACHINE;
-	return id_of(&memcg->css);
-}
-
-/* False: there was no room. */
-static __always_inline bool tell(struct mem_cgroup *memcg, __u64 pages, __s32 priority)
-{
-	struct pfs_window *window;
-	__u64 id, listening_id;
-
-	if (!find_listening(memcg, &id, &listening_id))
-		return true;
-	window = bpf_ringbuf_reserve(&full, sizeof(*window), 0);
-	if (!window)
-		return false;
-	window->time_ns = bpf_ktime_get_ns();
-	window->cgroup = id;
-	window->listening = listening_id;
-	window->scanned = SCANNED(pages);
-	window->reclaimed = RECLAIMED(pages);
-	window->priority = priority;
-	window->reserved = 0;
-	bpf_ringbuf_submit(window, 0);
-	return true;
-}
-
-static __always_inline __u64 *find_window(__u64 id)
-{
-	__u64 empty = 0;
-	__u64 *pages = bpf_map_lookup_elem(&windows, &id);
-
-	if (pages)
-		return pages;
-	bpf_map_update_elem(&windows, &id, &empty, BPF_NOEXIST);
-	return bpf_map_lookup_elem(&windows, &id);
-}
-
-static __always_inline void add(struct mem_cgroup *memcg, __u64 scanned, __u64 reclaimed, __s32 priority)
-{
-	__u32 window_pages = shared.window_pages;
-	__u64 id = number_of(memcg);
-	__u64 *pages = find_window(id);
-	__u64 more, sum;
-
-	if (id == PFS_MACHINE)
-		shared.machine_pages += scanned;
-	if (!pages)
-		return;
-	if (scanned > PFS_PAGES_MAX)
-		scanned = PFS_PAGES_MAX;
-	if (reclaimed > PFS_PAGES_MAX)
-		reclaimed = PFS_PAGES_MAX;
-	more = scanned << 32 | reclaimed;
-	sum = __sync_fetch_and_add(pages, more) + more;
-	if (SCANNED(sum) < window_pages)
-		return;
-	sum = __sync_lock_test_and_set(pages, 0);
-	/* Less than a window: another processor has just taken it, or the ring buffer
-	 * has no room. What is put back is judged with what comes, as the kernel's
-	 * worker does when it is late. */
-	if (SCANNED(sum) >= window_pages) {
-		if (tell(memcg, sum, priority))
-			return;
-		shared.put_back++;
-	}
-	__sync_fetch_and_add(pages, sum);
 }
 
 static __always_inline void enter(void *tasks)

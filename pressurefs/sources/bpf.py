@@ -128,10 +128,11 @@ def _position(function: str, parameters: list[str], name: str) -> int:
 
 def _explain(error: OSError) -> str:
     """Return why, in words: the errno alone is the same for many reasons."""
+    with contextlib.suppress(OSError):
+        # EINVAL: to the verifier there is no such helper.
+        if "[confidentiality]" in _LOCKDOWN.read_text():
+            return "the kernel is locked down: it lets no BPF program read its memory"
     if error.errno in (errno.EPERM, errno.EACCES):
-        with contextlib.suppress(OSError):
-            if "[confidentiality]" in _LOCKDOWN.read_text():
-                return "the kernel is locked down: it lets no BPF program read its memory"
         if os.geteuid() != 0:
             return "loading a BPF program takes CAP_BPF and CAP_PERFMON"
         return f"BPF is not allowed here ({error.strerror})"

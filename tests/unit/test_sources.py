@@ -121,6 +121,7 @@ def test_specification(specification: str, why: str) -> None:
     ("number", "uid", "machine", "why"),
     [
         (errno.EPERM, 0, "locked down", "the kernel is locked down: "),
+        (errno.EINVAL, 0, "locked down", "the kernel is locked down: "),
         (errno.EPERM, 1000, "open", "loading a BPF program takes CAP_BPF"),
         (errno.EPERM, 0, "open", "BPF is not allowed here (as told)"),
         (errno.ESRCH, 0, "no BTF", "the kernel does not describe itself"),

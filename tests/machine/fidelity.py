@@ -12,6 +12,11 @@ The instrument is scripts/machine --steady, one processor whose time is its inst
 the host's own business holds up now this, now that one for some milliseconds, and two listeners at the same
 file of the kernel's are as far apart.
 
+    python -m tests.machine.fidelity 'on two processors'
+
+thrashes for a minute beside the kernel's worker, on a machine that has two: what the worker takes may then
+still be growing when it begins.  two.json has it; its times mean nothing.
+
     python -m tests.machine.fidelity notices
 
 does the same on a kernel without those files, where only we and PSI can tell: notices.json.
@@ -40,6 +45,8 @@ LIMIT = 64 * loads.MIB
 SECONDS = 4.0
 # To read as much as there is memory, and then go on.
 FILLED_SECONDS = 15.0
+# To meet some moments that last a microsecond.
+MANY_SECONDS = 60.0
 # A bomb ends by itself.
 PATIENCE_SECONDS = 40.0
 # So long after the load's end nothing comes any more: the worker that is late, the reads that are.
@@ -160,12 +167,16 @@ def inside(load: Callable[..., None], *args: Any) -> Start:
     return lambda: loads.running(run)
 
 
+def thrash_at_a_limit(path: Path, seconds: float) -> Load:
+    """Return what goes round and round in three times what the box may hold."""
+    return Load("file thrash", [inside(loads.thrash, path, 3 * LIMIT)] * 2, seconds)
+
+
 def loads_at_a_limit(path: Path) -> list[Load]:
     """Return what brings the box to its limit."""
-    thrash = inside(loads.thrash, path, 3 * LIMIT)
     return [
         Load("streaming read", [inside(loads.stream, path)]),
-        Load("file thrash", [thrash, thrash]),
+        thrash_at_a_limit(path, SECONDS),
         Load(
             "60 of 64 MB locked, streaming read",
             [inside(loads.hold_locked, 60 * loads.MIB), inside(loads.stream, path)],
@@ -237,6 +248,17 @@ def play_beside_the_kernel() -> None:
     told.write("fidelity.json")
 
 
+def play_on_two_processors() -> None:
+    """Play what makes the kernel's worker and those that it works for meet."""
+    told = Told()
+    options = ["--profile", "mainline", "--cgroup", str(HIERARCHY)]
+    with hierarchy() as box, loads.big_file(BIG, 4 * LIMIT) as path:
+        setting = "kernel:windows=worker"
+        with serving(MOUNT, setting, options=options):
+            told.play(setting, thrash_at_a_limit(path, MANY_SECONDS), {"kernel": box, "ours": MOUNT / "box"})
+    told.write("two.json")
+
+
 def play_notices() -> None:
     """Play what brings the whole machine to reclaim where only we and PSI can tell."""
     told = Told()
@@ -248,10 +270,17 @@ def play_notices() -> None:
     told.write("notices.json")
 
 
+PLAYS = {
+    "beside the kernel": play_beside_the_kernel,
+    "on two processors": play_on_two_processors,
+    "notices": play_notices,
+}
+
+
 def main(what: str = "beside the kernel") -> int:
     """Play."""
     protect()
-    {"beside the kernel": play_beside_the_kernel, "notices": play_notices}[what]()
+    PLAYS[what]()
     return 0
 
 

@@ -41,6 +41,8 @@ from tests.machine.matching import LEVELS, Events, first, parse_stamps
 
 MOUNT = Path("/run/pressurefs")
 HIERARCHY = Path("/run/pressurefs-cgroup")
+BOX = HIERARCHY / "box"
+OPTIONS = ["--profile", "mainline", "--cgroup", str(HIERARCHY)]
 LIMIT = 64 * loads.MIB
 SECONDS = 4.0
 # To read as much as there is memory, and then go on.
@@ -144,24 +146,37 @@ def play(load: Load, directories: Mapping[str, Path]) -> dict[str, Any]:
     return {**heard, "first_ms": {who: at and round((at - began) / 1e6) for who, at in notices.items()}}
 
 
-@contextlib.contextmanager
-def hierarchy() -> Iterator[Path]:
-    """Give a cgroup v1 memory hierarchy with a box that has a limit."""
+def mount_hierarchy() -> None:
+    """Mount cgroup v1's memory hierarchy."""
     # What a kernel shows as cgroup2 it does not give to cgroup v1.
     subprocess.run(["umount", "/sys/fs/cgroup"], check=True)
     HIERARCHY.mkdir()
     subprocess.run(["mount", "-t", "cgroup", "-o", "memory", "memory", HIERARCHY], check=True)
-    box = HIERARCHY / "box"
-    box.mkdir()
-    (box / "memory.limit_in_bytes").write_text(str(LIMIT))
-    yield box
+
+
+@contextlib.contextmanager
+def limited_box() -> Iterator[None]:
+    """Have a box in the hierarchy that has a limit, as it was born, to be made after our mount.
+
+    The kernel keeps what it has counted of a window for the next load.  A mount that begins later fills its
+    windows at other moments, and each of its events is some milliseconds apart from the kernel's: by how
+    many, and who is first, is chance.
+    """
+    BOX.mkdir()
+    (BOX / "memory.limit_in_bytes").write_text(str(LIMIT))
+    try:
+        yield
+    finally:
+        # The page cache would stay, charged to who is gone.
+        (BOX / "memory.force_empty").write_text("0")
+        BOX.rmdir()
 
 
 def inside(load: Callable[..., None], *args: Any) -> Start:
     """Return what starts a load in the box."""
 
     def run() -> None:
-        (HIERARCHY / "box" / "cgroup.procs").write_text("0")
+        (BOX / "cgroup.procs").write_text("0")
         load(*args)
 
     return lambda: loads.running(run)
@@ -222,16 +237,17 @@ class Told:
 def play_beside_the_kernel() -> None:
     """Play all where the kernel has its own files."""
     told = Told()
-    options = ["--profile", "mainline", "--cgroup", str(HIERARCHY)]
-    with hierarchy() as box, loads.big_file(BIG, 4 * LIMIT) as path:
-        swap_limit = box / "memory.memsw.limit_in_bytes"
+    mount_hierarchy()
+    with loads.big_file(BIG, 4 * LIMIT) as path:
         for setting in (CONTROL, "kernel:windows=own", "kernel:windows=worker"):
             with contextlib.ExitStack() as stack:
-                ours = box
+                ours = BOX
                 if setting != CONTROL:
-                    stack.enter_context(serving(MOUNT, setting, options=options))
+                    stack.enter_context(serving(MOUNT, setting, options=OPTIONS))
                     ours = MOUNT / "box"
-                directories = {"kernel": box, "ours": ours}
+                stack.enter_context(limited_box())
+                directories = {"kernel": BOX, "ours": ours}
+                swap_limit = BOX / "memory.memsw.limit_in_bytes"
                 swap_limit.write_text(str(LIMIT))
                 for load in loads_at_a_limit(path):
                     told.play(setting, load, directories)
@@ -242,7 +258,7 @@ def play_beside_the_kernel() -> None:
     huge = BIG.with_name("pressurefs-huge")
     with loads.big_file(huge, 2 * memory_bytes()) as larger:
         for setting in ("kernel:windows=own", "vmstat"):
-            with serving(MOUNT, setting, options=options):
+            with serving(MOUNT, setting, options=OPTIONS):
                 for load in loads_of_the_machine(larger):
                     told.play(setting, load, {"kernel": HIERARCHY, "ours": MOUNT})
     told.write("fidelity.json")
@@ -251,11 +267,14 @@ def play_beside_the_kernel() -> None:
 def play_on_two_processors() -> None:
     """Play what makes the kernel's worker and those that it works for meet."""
     told = Told()
-    options = ["--profile", "mainline", "--cgroup", str(HIERARCHY)]
-    with hierarchy() as box, loads.big_file(BIG, 4 * LIMIT) as path:
-        setting = "kernel:windows=worker"
-        with serving(MOUNT, setting, options=options):
-            told.play(setting, thrash_at_a_limit(path, MANY_SECONDS), {"kernel": box, "ours": MOUNT / "box"})
+    mount_hierarchy()
+    setting = "kernel:windows=worker"
+    with (
+        loads.big_file(BIG, 4 * LIMIT) as path,
+        serving(MOUNT, setting, options=OPTIONS),
+        limited_box(),
+    ):
+        told.play(setting, thrash_at_a_limit(path, MANY_SECONDS), {"kernel": BOX, "ours": MOUNT / "box"})
     told.write("two.json")
 
 

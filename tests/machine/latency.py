@@ -20,7 +20,16 @@ import sys
 from pathlib import Path
 
 from tests.machine import loads
-from tests.machine.fidelity import HIERARCHY, LIMIT, MOUNT, Listener, hierarchy, inside
+from tests.machine.fidelity import (
+    BOX,
+    LIMIT,
+    MOUNT,
+    OPTIONS,
+    Listener,
+    inside,
+    limited_box,
+    mount_hierarchy,
+)
 from tests.machine.guest import BIG, protect
 from tests.machine.listening import serving
 from tests.machine.matching import Events
@@ -54,7 +63,7 @@ def awake_us(full: list[int], heard: Events, listeners: int) -> dict[str, list[f
 def measure(listeners: int, path: Path) -> dict[str, dict[str, list[float]]]:
     """Return the times of both paths."""
     before = len(windows("/box"))
-    directories = {"kernel": HIERARCHY / "box", "ours": MOUNT / "box"}
+    directories = {"kernel": BOX, "ours": MOUNT / "box"}
     both = {who: Listener(directory, listeners) for who, directory in directories.items()}
     with inside(loads.stream, path)() as pidfd:
         select.select([pidfd], [], [], SECONDS)
@@ -73,11 +82,11 @@ def main() -> int:
     """Measure all."""
     protect()
     resource.setrlimit(resource.RLIMIT_NOFILE, (65536, 65536))
-    options = ["--profile", "mainline", "--cgroup", str(HIERARCHY)]
+    mount_hierarchy()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(hierarchy())
         path = stack.enter_context(loads.big_file(BIG, 4 * LIMIT))
-        pid = stack.enter_context(serving(MOUNT, "kernel:windows=own", options=options))
+        pid = stack.enter_context(serving(MOUNT, "kernel:windows=own", options=OPTIONS))
+        stack.enter_context(limited_box())
         fans = {}
         for listeners in FANS:
             fans[listeners] = measure(listeners, path)

@@ -19,7 +19,7 @@ from tests.machine.test_machine import NO_MACHINE, ROOT
 
 OWN, WORKER = "kernel:windows=own", "kernel:windows=worker"
 
-# Each time that a load begins the kernel may have pages in its window that came before our program did.
+# The machine, unlike a box, is older than our mount: the kernel may have pages in its window from before.
 BEGUN_WINDOW = 1
 
 Outcomes = dict[str, dict[str, Any]]
@@ -109,8 +109,9 @@ def test_counts_are_the_kernels_on_two_processors(tmp_path_factory: pytest.TempP
 
 def test_own_windows_merge_less(told: Outcomes) -> None:
     """By our own windows there are as many events as the kernel's or more, for its worker merges."""
-    fewer = {key: one for key, one in comparisons(told, OWN).items() if one.ours < one.kernel - BEGUN_WINDOW}
-    assert not fewer
+    for (load, level), one in comparisons(told, OWN).items():
+        begun = BEGUN_WINDOW if load.startswith("machine: ") else 0
+        assert one.ours >= one.kernel - begun, (load, level)
 
 
 @pytest.mark.parametrize("setting", [OWN, WORKER])

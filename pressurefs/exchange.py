@@ -62,6 +62,7 @@ class Exchange:
         self._swept = float("-inf")
         self._sampled: frozenset[Place] | None = None  # where what was returned last is not true any more
         self._lock = threading.Lock()
+        self._sweeping = threading.Lock()  # taken before the other, for milliseconds; no event waits for it
         self._signaller = signaller
         self._tunables = Tunables(profile)
         self._registry = Registry()
@@ -91,17 +92,24 @@ class Exchange:
         It cannot see that a listener is dead.  Where such a one has kept ``default`` ones above it from
         hearing, they hear now, whoever has buried it meanwhile.
         """
+        # Not between another's look at the dead and its books.
+        with self._sweeping:
+            self._bury_who_silences(verdicts)
         with self._lock:
-            is_stale = any(one.time > self._swept and self._engine.silences(one) for one in verdicts)
-        gone = self._try_to_find_gone() if is_stale else set()
-        with self._lock:
-            self._end_gone(gone)
             for verdict in verdicts:
                 audience = self._engine.judge(verdict)
                 dead = [one for time_of_death, one in self._buried if time_of_death > verdict.time]
                 heard = self._engine.audience(verdict, dead) if dead else audience
                 told = {one.token for one in heard if self._is_told_in_c(one)}
                 self._signal([one for one in audience if one.token not in told])
+
+    def _bury_who_silences(self, verdicts: list[Verdict]) -> None:
+        with self._lock:
+            is_stale = any(one.time > self._swept and self._engine.silences(one) for one in verdicts)
+        if is_stale:
+            gone = self._try_to_find_gone()
+            with self._lock:
+                self._end_gone(gone)
 
     def inject(self, injection: Injection, now: float) -> None:
         """Judge what a person wrote in place of the kernel, and signal.  ``now``: monotonic seconds."""
@@ -148,10 +156,11 @@ class Exchange:
 
     def sweep(self) -> int:
         """End the registrations whose eventfd has no holder left; return how many live on."""
-        gone = self._find_gone()
-        with self._lock:
-            self._end_gone(gone)
-            return len(self._registry)
+        with self._sweeping:
+            gone = self._find_gone()
+            with self._lock:
+                self._end_gone(gone)
+                return len(self._registry)
 
     def end(self, token: int) -> None:
         """End one registration, whose file was closed."""

@@ -73,9 +73,11 @@ class Ears:
         return self.heard
 
     def close(self) -> None:
-        """End the registrations."""
+        """End the registrations, and wait until nobody counts as a listener any more."""
         for event in self._events.values():
             os.close(event)
+        while (MOUNT / "vmpressure.debug" / "registrations").read_text():
+            select.select([], [], [], 0.1)
 
 
 def make_cgroups() -> None:

@@ -51,7 +51,7 @@ class Engine:
         """Tell whether somebody does not hear a verdict because others below did."""
         heard = False
         modes: tuple[Mode, ...] = (Mode.HIERARCHY, Mode.LOCAL)
-        for cgroup in _upwards(verdict.cgroup):
+        for cgroup in upwards(verdict.cgroup):
             by_default = self._is_at(cgroup, verdict.level, Mode.DEFAULT)
             if heard and by_default:
                 return True
@@ -72,7 +72,7 @@ class Engine:
         heard: list[Registration] = []
         was_heard = False
         modes: tuple[Mode, ...] = (Mode.DEFAULT, Mode.HIERARCHY, Mode.LOCAL)
-        for cgroup in _upwards(verdict.cgroup):
+        for cgroup in upwards(verdict.cgroup):
             for mode in modes:
                 for level in Level:
                     if level <= verdict.level:
@@ -83,7 +83,7 @@ class Engine:
         return heard
 
 
-def _upwards(cgroup: str) -> Iterator[str]:
+def upwards(cgroup: str) -> Iterator[str]:
     """Yield a cgroup's path and those of its ancestors, the machine last."""
     while cgroup != MACHINE:
         yield cgroup

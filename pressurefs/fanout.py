@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pressurefs._native import ffi, lib
-from pressurefs.engine import MACHINE
+from pressurefs.engine import MACHINE, upwards
 from pressurefs.levels import Level, Thresholds, rfc_scale_pages
 from pressurefs.poller import Poller
 from pressurefs.protocol import Mode, Refusal
@@ -138,7 +139,8 @@ class Fanout:
                 lib.pfs_fanout_set_parent(place, self._nearest_above(key.cgroup))
 
     def _nearest_above(self, cgroup: str) -> PlaceInC | object:
-        return next((self._by_path[one] for one in _above(cgroup) if one in self._by_path), ffi.NULL)
+        above = itertools.islice(upwards(cgroup), 1, None)
+        return next((self._by_path[one] for one in above if one in self._by_path), ffi.NULL)
 
 
 def open_for_all(top: int, thresholds: Thresholds) -> Fanout:
@@ -182,10 +184,3 @@ class Reader:
         """End the thread."""
         lib.pfs_reader_close(self._reader)
         os.close(self.told_fd)
-
-
-def _above(cgroup: str) -> Iterator[str]:
-    """Yield the paths of a cgroup's ancestors, the nearest first."""
-    while cgroup != MACHINE:
-        cgroup = cgroup.rpartition("/")[0] or MACHINE
-        yield cgroup

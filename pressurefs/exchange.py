@@ -62,7 +62,6 @@ class Exchange:
         self._swept = float("-inf")
         self._sampled: frozenset[Place] | None = None  # where what was returned last is not true any more
         self._lock = threading.Lock()
-        self._sweeping = threading.Lock()  # taken before the other, for milliseconds; no event waits for it
         self._signaller = signaller
         self._tunables = Tunables(profile)
         self._registry = Registry()
@@ -80,9 +79,9 @@ class Exchange:
             self._judge(samples)
 
     def _judge(self, samples: list[Sample]) -> None:
-        gone = self._gone_before(sample.cgroup for sample in samples)
+        if self._is_stale(sample.cgroup for sample in samples):
+            self._try_to_sweep()
         with self._lock:
-            self._end_gone(gone)
             for sample in samples:
                 self._signal(self._engine.feed(sample))
 
@@ -92,9 +91,10 @@ class Exchange:
         It cannot see that a listener is dead.  Where such a one has kept ``default`` ones above it from
         hearing, they hear now, whoever has buried it meanwhile.
         """
-        # Not between another's look at the dead and its books.
-        with self._sweeping:
-            self._bury_who_silences(verdicts)
+        with self._lock:
+            is_stale = any(one.time > self._swept and self._engine.silences(one) for one in verdicts)
+        if is_stale:
+            self._try_to_sweep()
         with self._lock:
             for verdict in verdicts:
                 audience = self._engine.judge(verdict)
@@ -103,14 +103,6 @@ class Exchange:
                 told = {one.token for one in heard if self._is_told_in_c(one)}
                 self._signal([one for one in audience if one.token not in told])
 
-    def _bury_who_silences(self, verdicts: list[Verdict]) -> None:
-        with self._lock:
-            is_stale = any(one.time > self._swept and self._engine.silences(one) for one in verdicts)
-        if is_stale:
-            gone = self._try_to_find_gone()
-            with self._lock:
-                self._end_gone(gone)
-
     def inject(self, injection: Injection, now: float) -> None:
         """Judge what a person wrote in place of the kernel, and signal.  ``now``: monotonic seconds."""
         if injection.level is None:
@@ -118,9 +110,9 @@ class Exchange:
             self.feed([Sample(now, injection.cgroup, *pages)])
             return
         verdict = Verdict(now, injection.cgroup, 0, 0, None, None, injection.level)
-        gone = self._gone_before([verdict.cgroup])
+        if self._is_stale([verdict.cgroup]):
+            self._try_to_sweep()
         with self._lock:
-            self._end_gone(gone)
             self._signal(self._engine.judge(verdict))
 
     def add(self, registration: Registration) -> None:
@@ -156,11 +148,17 @@ class Exchange:
 
     def sweep(self) -> int:
         """End the registrations whose eventfd has no holder left; return how many live on."""
-        with self._sweeping:
-            gone = self._find_gone()
-            with self._lock:
-                self._end_gone(gone)
-                return len(self._registry)
+        looked = time.monotonic()
+        with self._lock:
+            known = {one.token for one in self._registry if not isinstance(one.handle, Poller)}
+            known |= self._registry.lingering()
+        # Not under the lock: with thousands of rows this takes milliseconds.
+        gone = self._signaller.gone(known) if known else known
+        with self._lock:
+            # Not before it is in the books: an event meanwhile has to look for itself.
+            self._swept = max(self._swept, looked)
+            self._end_gone(gone)
+            return len(self._registry)
 
     def end(self, token: int) -> None:
         """End one registration, whose file was closed."""
@@ -214,29 +212,20 @@ class Exchange:
         with self._lock:
             return [Listener(one, self._signals_sent(one.handle)) for one in self._registry]
 
-    def _find_gone(self) -> set[int]:
-        """Return the tokens of those whose eventfd has no holder left."""
-        with self._lock:
-            known = {one.token for one in self._registry if not isinstance(one.handle, Poller)}
-            known |= self._registry.lingering()
-        self._swept = time.monotonic()
-        # Not under the lock: with thousands of rows this takes milliseconds.
-        return self._signaller.gone(known) if known else known
-
-    def _try_to_find_gone(self) -> set[int]:
-        try:
-            return self._find_gone()
-        except OSError as error:
-            _log.warning("sweep: %s", error.strerror)
-            return set()
-
-    def _gone_before(self, cgroups: Iterable[str]) -> set[int]:
-        """Return what ``_find_gone`` does, before an event of a cgroup, if nobody has looked just now.
+    def _is_stale(self, cgroups: Iterable[str]) -> bool:
+        """Tell whether an event needs a fresh look at who is dead; the machine's needs none.
 
         A dead listener would be taken for one that heard, and keep ``default`` ones above it from hearing.
         """
-        is_stale = time.monotonic() - self._swept > FRESH_SECONDS
-        return self._try_to_find_gone() if is_stale and any(one != MACHINE for one in cgroups) else set()
+        is_old = time.monotonic() - self._swept > FRESH_SECONDS
+        return is_old and any(cgroup != MACHINE for cgroup in cgroups)
+
+    def _try_to_sweep(self) -> None:
+        try:
+            self.sweep()
+        except OSError as error:
+            _log.warning("sweep: %s", error.strerror)
+            self._swept = time.monotonic()  # not again at each event
 
     def _end_gone(self, gone: set[int]) -> None:
         ended = self._drop(gone, with_eventfd=True)

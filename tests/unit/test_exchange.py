@@ -2,7 +2,7 @@
 
 import errno
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import pytest
 
@@ -209,4 +209,36 @@ def test_whom_the_buried_silenced() -> None:
     exchange.feed([before])
     assert graveyard.signalled == [2]
     exchange.feed([after])
+    assert graveyard.signalled == [2]
+
+
+class Pausing(Graveyard):
+    """One that lets something happen between the first look at the dead and its answer."""
+
+    def __init__(self, meanwhile: Callable[[], None], *dead: int) -> None:
+        super().__init__(*dead)
+        self._meanwhile: Callable[[], None] | None = meanwhile
+
+    def gone(self, tokens: set[int]) -> set[int]:
+        """Return the dead, the first time after a while."""
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            meanwhile()
+        return super().gone(tokens)
+
+
+@pytest.mark.parametrize("fanout", [None, Elsewhere()])
+def test_event_during_a_sweep(fanout: Elsewhere | None) -> None:
+    """While a sweep has looked and written nothing down, an event looks for itself who is dead."""
+
+    def happen() -> None:
+        now = time.monotonic()
+        pages = now, "/a/b", 512, 512, None
+        exchange.feed([Sample(*pages)] if fanout is None else [Verdict(*pages, 0, Level.LOW)])
+
+    graveyard = Pausing(happen, 1)
+    exchange = Exchange(RFC, graveyard, fanout=fanout)  # type: ignore[arg-type]
+    exchange.add(listener(1, "/a/b"))
+    exchange.add(listener(2, "/a"))
+    assert exchange.sweep() == 1
     assert graveyard.signalled == [2]

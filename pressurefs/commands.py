@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
-    from pressurefs.cgroups import CgroupRoot
-    from pressurefs.fanout import Fanout
+    from pressurefs.sources.choice import Origin
 
 _OWN_OPTIONS = {
     *("foreground", "debug", "nothreads", "fsname", "subtype", "default_permissions"),
@@ -202,15 +201,13 @@ def _print_table(rows: Mapping[str, object]) -> None:
 
 def record(parsed: argparse.Namespace) -> int:
     """Write a trace."""
-    from pressurefs.cgroups import CgroupRoot  # noqa: PLC0415
     from pressurefs.recorder import record  # noqa: PLC0415
     from pressurefs.sources import SourceUnavailable  # noqa: PLC0415
-    from pressurefs.sources.choice import Origin, Roots, open_source  # noqa: PLC0415
+    from pressurefs.sources.choice import Origin, Roots, may_be_kernel, open_source  # noqa: PLC0415
 
+    origin = Origin(Roots(Path(parsed.proc)))
     try:
-        cgroups = CgroupRoot.mounted()
-        fanout = _open_fanout_for_all(cgroups)
-        source = open_source(parsed.source, Origin(Roots(Path(parsed.proc)), cgroups, fanout))
+        source = open_source(parsed.source, _hear_all(origin) if may_be_kernel(parsed.source) else origin)
     except SourceUnavailable as error:
         raise Exit(exits.SOURCE_UNAVAILABLE, f"source {parsed.source}", error.strerror) from None
     try:
@@ -221,13 +218,17 @@ def record(parsed: argparse.Namespace) -> int:
     return exits.DONE
 
 
-def _open_fanout_for_all(cgroups: CgroupRoot | None) -> Fanout | None:
-    """Return what makes the kernel source tell of everything; None without the compiled module."""
+def _hear_all(origin: Origin) -> Origin:
+    """Add what makes the kernel source tell of everything; nothing without the compiled module."""
+    from pressurefs.cgroups import CgroupRoot  # noqa: PLC0415
+
     try:
         from pressurefs.fanout import open_for_all  # noqa: PLC0415
     except ImportError:
-        return None
-    return open_for_all(0 if cgroups is None else cgroups.number, PROFILES["rfc"])
+        return origin
+    cgroups = CgroupRoot.mounted()
+    fanout = open_for_all(0 if cgroups is None else cgroups.number, PROFILES["rfc"])
+    return origin._replace(cgroups=cgroups, fanout=fanout)
 
 
 def plot(parsed: argparse.Namespace) -> int:

@@ -38,7 +38,7 @@ from pressurefs.removals import Removals
 from pressurefs.signaller import Signaller
 from pressurefs.signaller.choice import open_signaller
 from pressurefs.sources import Source, SourceUnavailable
-from pressurefs.sources.choice import Origin, Roots, open_source
+from pressurefs.sources.choice import Origin, Roots, may_be_kernel, open_source
 from pressurefs.unmounting import unmount
 
 _log = logging.getLogger("pressurefs.daemon")
@@ -268,7 +268,7 @@ def _open_binding() -> type[Loop]:
 
 def _open_fanout(settings: Settings, cgroups: CgroupRoot | None, signaller: Signaller) -> Fanout | None:
     """Return what the kernel source tells by, None where that cannot be the source."""
-    if settings.source.partition(":")[0] not in ("auto", "kernel"):
+    if not may_be_kernel(settings.source):
         return None
     try:
         return Fanout(0 if cgroups is None else cgroups.number, signals_rings=signaller.signals_rings)

@@ -38,6 +38,11 @@ class Origin(NamedTuple):
     fanout: Fanout | None = None
 
 
+def may_be_kernel(specification: str) -> bool:
+    """Tell whether the kernel source, which needs a fan-out, may be what ``--source`` comes to."""
+    return specification.partition(":")[0] in ("auto", "kernel")
+
+
 def open_source(specification: str, origin: Origin) -> Source:
     """Open what ``--source`` names; else SourceUnavailable.
 
@@ -49,7 +54,7 @@ def open_source(specification: str, origin: Origin) -> Source:
     if name == "kernel":
         return _open_kernel(origin, arguments)
     if name == "vmstat" and not arguments:
-        return VmstatSource(origin.roots.proc, origin.cgroups)
+        return _open_vmstat(origin)
     if name == "replay":
         from pressurefs.sources.replay import ReplaySource  # noqa: PLC0415, json is only for replays
 

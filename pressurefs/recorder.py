@@ -6,6 +6,7 @@ of its own: a disk that is full or slow, or a pipe that nobody reads, holds up n
 
 import contextlib
 import logging
+import math
 import os
 import platform
 import queue
@@ -42,7 +43,9 @@ def record(source: Source, file: TextIO, seconds: float | None) -> None:
                 break
             until = due if ends is None else min(due, ends)
             alarms = [] if source.alarm_fd is None else [source.alarm_fd]
-            select.select(alarms, [], [], max(0.0, until - time.monotonic()))
+            # A source that has an alarm may want no look without it.
+            rest = None if math.isinf(until) else max(0.0, until - time.monotonic())
+            select.select(alarms, [], [], rest)
     except KeyboardInterrupt:
         pass
     finally:

@@ -43,13 +43,38 @@ class LookedAt:
         self.looks.append(now)
         return []
 
-    def next_look(self) -> float:
+    def next_look(self) -> float | None:
         """Ask for an hour."""
         return self.looks[-1] + 3600.0
 
     def close(self) -> None:
         """Keep that it was closed."""
         self.closed = True
+
+
+class Rung(LookedAt):
+    """A source that waits for its alarm alone, which rings; at the second look it is over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._fd = self.alarm_fd = os.eventfd(1)
+
+    def next_look(self) -> float | None:
+        """Want none without the alarm, then none at all."""
+        return math.inf if len(self.looks) < 3 else None
+
+    def close(self) -> None:
+        """Close the alarm."""
+        super().close()
+        os.close(self._fd)
+
+
+def test_record_waits_for_an_alarm() -> None:
+    """A source that wants no look until its alarm rings, however long that may be, is looked at then."""
+    source = Rung()
+    record(source, io.StringIO(), None)
+    assert len(source.looks) == 3
+    assert source.closed
 
 
 def test_record_of_a_replay_is_the_trace() -> None:

@@ -307,9 +307,4 @@ static int pfs_listener_drop(struct pfs_listener *listener)
 	return place->first != NULL;
 }
 
-static void pfs_fanout_close(struct pfs_fanout *fanout)
-{
-	free(fanout);
-}
-
 #endif

@@ -43,7 +43,6 @@ struct pfs_shared {
 	uint32_t window_pages;
 	int32_t oom_priority;
 	uint64_t machine_pages;
-	uint64_t put_back;
 };
 
 struct pfs_fanout;
@@ -52,7 +51,6 @@ int pfs_fanout_attach(struct pfs_fanout *fanout, int listening_fd, void *shared)
 void pfs_fanout_detach(struct pfs_fanout *fanout);
 void pfs_fanout_tune(struct pfs_fanout *fanout, const struct pfs_thresholds *thresholds);
 void pfs_fanout_tell(struct pfs_fanout *fanout, const struct pfs_window *window, struct pfs_told *told);
-void pfs_fanout_close(struct pfs_fanout *fanout);
 
 struct pfs_place;
 struct pfs_place *pfs_fanout_place(struct pfs_fanout *fanout, uint64_t cgroup);
@@ -66,5 +64,4 @@ int pfs_listener_drop(struct pfs_listener *listener);
 struct pfs_reader;
 struct pfs_reader *pfs_reader_open(struct pfs_fanout *fanout, int ring_fd, size_t ring_bytes, int told_fd);
 size_t pfs_reader_take(struct pfs_reader *reader, struct pfs_told *told, size_t most);
-uint64_t pfs_reader_unseen(const struct pfs_reader *reader);
 void pfs_reader_close(struct pfs_reader *reader);

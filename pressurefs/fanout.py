@@ -51,7 +51,7 @@ class Told(NamedTuple):
 
 
 class Fanout:
-    """Who listens where, as C sees it.  Lives as long as the mount."""
+    """Who listens where, as C sees it.  Lives as long as the process: it has no end."""
 
     def __init__(self, top: int, *, signals_rings: bool) -> None:
         """``top``: the inode number of the cgroup tree's root, 0 where there is none to listen to.
@@ -175,10 +175,6 @@ class Reader:
                 where = window.cgroup, window.listening
                 judged = told.index_percent, Level(told.level)
                 yield Told(window.time_ns / 1e9, *where, window.scanned, window.reclaimed, priority, *judged)
-
-    def unseen(self) -> int:
-        """Return how many windows were told and never taken."""
-        return lib.pfs_reader_unseen(self._reader)
 
     def close(self) -> None:
         """End the thread."""

@@ -38,7 +38,6 @@ struct pfs_reader {
 	struct pfs_told told[PFS_TOLD_MAX];
 	uint64_t told_head;
 	uint64_t told_tail;
-	uint64_t unseen; /* told, but Python did not come to take them */
 };
 
 static void pfs_reader_put(struct pfs_reader *reader, const struct pfs_window *window)
@@ -47,11 +46,10 @@ static void pfs_reader_put(struct pfs_reader *reader, const struct pfs_window *w
 	struct pfs_told unseen, *told = &reader->told[head % PFS_TOLD_MAX];
 	bool has_room = head - __atomic_load_n(&reader->told_tail, __ATOMIC_ACQUIRE) < PFS_TOLD_MAX;
 
+	/* Where Python does not come to take them, they are told and not in its history. */
 	pfs_fanout_tell(reader->fanout, window, has_room ? told : &unseen);
 	if (has_room)
 		__atomic_store_n(&reader->told_head, head + 1, __ATOMIC_RELEASE);
-	else
-		__atomic_add_fetch(&reader->unseen, 1, __ATOMIC_RELAXED);
 }
 
 /* Whether there was anything. */
@@ -184,11 +182,6 @@ static size_t pfs_reader_take(struct pfs_reader *reader, struct pfs_told *told, 
 		told[count++] = reader->told[tail % PFS_TOLD_MAX];
 	__atomic_store_n(&reader->told_tail, tail, __ATOMIC_RELEASE);
 	return count;
-}
-
-static uint64_t pfs_reader_unseen(const struct pfs_reader *reader)
-{
-	return __atomic_load_n(&reader->unseen, __ATOMIC_RELAXED);
 }
 
 static void pfs_reader_close(struct pfs_reader *reader)

@@ -171,15 +171,6 @@ int gave_up(void *context)
 	return 0;
 }
 
-static __always_inline __u64 pages_of(__u64 scanned, __u64 reclaimed)
-{
-	if (scanned > PFS_PAGES_MAX)
-		scanned = PFS_PAGES_MAX;
-	if (reclaimed > PFS_PAGES_MAX)
-		reclaimed = PFS_PAGES_MAX;
-	return scanned << 32 | reclaimed;
-}
-
 static __always_inline struct work find_work(void *context)
 {
 	char *vmpr = (char *)argument(context, 0) - bpf_core_field_offset(struct vmpressure, work);
@@ -193,8 +184,8 @@ static __always_inline struct work find_work(void *context)
 
 static __always_inline void tell_work(const struct work *one, __u64 pages)
 {
-	if (SCANNED(pages) && !tell((struct mem_cgroup *)one->memcg, pages, PFS_NO_PRIORITY))
-		shared.put_back++;
+	if (SCANNED(pages))
+		tell((struct mem_cgroup *)one->memcg, pages, PFS_NO_PRIORITY);
 }
 
 /* What the worker takes it takes under a lock, a moment after its entry, and other

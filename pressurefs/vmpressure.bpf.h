@@ -41,10 +41,8 @@ struct pfs_shared {
 	/* What may be turned. */
 	__u32 window_pages;
 	__s32 oom_priority;
-	/* What was scanned for the machine, as far as it was counted; and how many
-	 * windows found no room in the ring buffer and were put back. */
+	/* What was scanned for the machine, as far as it was counted. */
 	__u64 machine_pages;
-	__u64 put_back;
 };
 
 #endif

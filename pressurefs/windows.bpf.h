@@ -86,23 +86,13 @@ static __always_inline __u64 id_of(struct cgroup_subsys_state *css)
 	return BPF_CORE_READ(css, cgroup, kn, id);
 }
 
-/* The target's number, and in *listening_id who listens to it: itself or the
- * nearest above; false where nobody does. */
-static __always_inline bool find_listening(struct mem_cgroup *memcg, __u64 *id, __u64 *listening_id)
+static __always_inline __u64 pages_of(__u64 scanned, __u64 reclaimed)
 {
-	struct cgroup_subsys_state *css = memcg ? &memcg->css : NULL;
-
-	*id = *listening_id = PFS_MACHINE;
-	if (!css || !BPF_CORE_READ(css, parent))
-		return bpf_map_lookup_elem(&listening, listening_id) != NULL;
-	*id = id_of(css);
-	for (int level = 0; level < LEVELS_MAX && css; level++) {
-		*listening_id = id_of(css);
-		if (bpf_map_lookup_elem(&listening, listening_id))
-			return true;
-		css = BPF_CORE_READ(css, parent);
-	}
-	return false;
+	if (scanned > PFS_PAGES_MAX)
+		scanned = PFS_PAGES_MAX;
+	if (reclaimed > PFS_PAGES_MAX)
+		reclaimed = PFS_PAGES_MAX;
+	return scanned << 32 | reclaimed;
 }
 
 static __always_inline __u64 number_of(struct mem_cgroup *memcg)
@@ -110,6 +100,25 @@ static __always_inline __u64 number_of(struct mem_cgroup *memcg)
 	if (!memcg || !BPF_CORE_READ(memcg, css.parent))
 		return PFS_MACHINE;
 	return id_of(&memcg->css);
+}
+
+/* The target's number, and in *listening_id who listens to it: itself or the
+ * nearest above; false where nobody does. */
+static __always_inline bool find_listening(struct mem_cgroup *memcg, __u64 *id, __u64 *listening_id)
+{
+	struct cgroup_subsys_state *css;
+
+	*id = *listening_id = number_of(memcg);
+	if (*id == PFS_MACHINE)
+		return bpf_map_lookup_elem(&listening, listening_id) != NULL;
+	css = &memcg->css;
+	for (int level = 0; level < LEVELS_MAX && css; level++) {
+		*listening_id = id_of(css);
+		if (bpf_map_lookup_elem(&listening, listening_id))
+			return true;
+		css = BPF_CORE_READ(css, parent);
+	}
+	return false;
 }
 
 /* False: there was no room. */
@@ -156,11 +165,7 @@ static __always_inline void add(struct mem_cgroup *memcg, __u64 scanned, __u64 r
 		shared.machine_pages += scanned;
 	if (!pages)
 		return;
-	if (scanned > PFS_PAGES_MAX)
-		scanned = PFS_PAGES_MAX;
-	if (reclaimed > PFS_PAGES_MAX)
-		reclaimed = PFS_PAGES_MAX;
-	more = scanned << 32 | reclaimed;
+	more = pages_of(scanned, reclaimed);
 	sum = __sync_fetch_and_add(pages, more) + more;
 	if (SCANNED(sum) < window_pages)
 		return;
@@ -168,11 +173,8 @@ static __always_inline void add(struct mem_cgroup *memcg, __u64 scanned, __u64 r
 	/* Less than a window: another processor has just taken it, or the ring buffer
 	 * has no room. What is put back is judged with what comes, as the kernel's
 	 * worker does when it is late. */
-	if (SCANNED(sum) >= window_pages) {
-		if (tell(memcg, sum, priority))
-			return;
-		shared.put_back++;
-	}
+	if (SCANNED(sum) >= window_pages && tell(memcg, sum, priority))
+		return;
 	__sync_fetch_and_add(pages, sum);
 }
 

@@ -32,6 +32,7 @@ class WindowInC(Protocol):
     scanned: int
     reclaimed: int
     priority: int
+    injected: int
 
 class ToldInC(Protocol):
     window: WindowInC

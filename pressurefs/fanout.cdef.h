@@ -21,7 +21,7 @@ struct pfs_window {
 	uint32_t scanned;
 	uint32_t reclaimed;
 	int32_t priority;
-	...;
+	uint32_t injected;
 };
 struct pfs_told {
 	struct pfs_window window;

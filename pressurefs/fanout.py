@@ -37,7 +37,7 @@ class Told(NamedTuple):
 
     ``cgroup``: the inode number of the target of the reclaim, 0 for the machine.  ``listening``: that of the
     nearest cgroup that is listened to.  ``time``: monotonic seconds.  ``priority``: None where that was no
-    reason.
+    reason.  ``injected``: of the pages scanned, what stands for the priority.
     """
 
     time: float
@@ -48,6 +48,7 @@ class Told(NamedTuple):
     priority: int | None
     index_percent: int
     level: Level
+    injected: int
 
 
 class Fanout:
@@ -172,9 +173,17 @@ class Reader:
             for told in self._taken[0:count]:
                 window = told.window
                 priority = None if window.priority == lib.PFS_NO_PRIORITY else window.priority
-                where = window.cgroup, window.listening
-                judged = told.index_percent, Level(told.level)
-                yield Told(window.time_ns / 1e9, *where, window.scanned, window.reclaimed, priority, *judged)
+                yield Told(
+                    window.time_ns / 1e9,
+                    window.cgroup,
+                    window.listening,
+                    window.scanned,
+                    window.reclaimed,
+                    priority,
+                    told.index_percent,
+                    Level(told.level),
+                    window.injected,
+                )
 
     def close(self) -> None:
         """End the thread."""

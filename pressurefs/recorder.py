@@ -118,9 +118,10 @@ class TraceWriter:
 
 
 def _since(started: float, seen: Sample | Verdict) -> Sample:
-    """Return what a source saw as a trace has it: a window is one sample."""
-    pages = seen.scanned, seen.reclaimed, seen.priority
-    return Sample(max(0.0, seen.time - started), seen.cgroup, *pages)
+    """Return what a source saw as a trace has it: a window is the one sample that fills it again."""
+    # What its priority has added, that priority adds when it is played.
+    scanned = seen.scanned - (seen.injected if isinstance(seen, Verdict) else 0)
+    return Sample(max(0.0, seen.time - started), seen.cgroup, scanned, seen.reclaimed, seen.priority)
 
 
 def _render_header(source: Source) -> str:

@@ -185,7 +185,7 @@ static __always_inline struct work find_work(void *context)
 static __always_inline void tell_work(const struct work *one, __u64 pages)
 {
 	if (SCANNED(pages))
-		tell((struct mem_cgroup *)one->memcg, pages, PFS_NO_PRIORITY);
+		tell((struct mem_cgroup *)one->memcg, pages, PFS_NO_PRIORITY, 0);
 }
 
 /* What the worker takes it takes under a lock, a moment after its entry, and other

@@ -21,7 +21,7 @@ struct pfs_window {
 	__u32 scanned;	 /* pages */
 	__u32 reclaimed;
 	__s32 priority; /* 12, the first pass, to 0; or PFS_NO_PRIORITY */
-	__u32 reserved;
+	__u32 injected; /* of `scanned`, what stands for the priority and was no page */
 };
 
 /* At which place the kernel's functions take which argument, and the bits of gfp that it counts. */

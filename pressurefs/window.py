@@ -26,7 +26,11 @@ class Sample(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A full window, judged.  ``index_percent`` is None where a level was injected without a window."""
+    """A full window, judged.
+
+    ``index_percent`` is None where a level was injected without a window.  ``injected``: of the pages
+    ``scanned``, those that stand for the priority and were none.
+    """
 
     time: float
     cgroup: str
@@ -35,6 +39,7 @@ class Verdict(NamedTuple):
     priority: int | None
     index_percent: int | None
     level: Level
+    injected: int = 0
 
 
 class Window:
@@ -52,12 +57,13 @@ class Window:
         A sample larger than the window is one window, not several: the kernel judges what has come
         in since it last looked, and so do we.
         """
-        self.scanned += sample.scanned
-        self.reclaimed += sample.reclaimed
+        injected = 0
         if sample.priority is not None and sample.priority <= thresholds.oom_priority:
             # The kernel's vmpressure_prio(): a full window of failure on top of what was there.
             # A good ratio before it dilutes it, there as here.
-            self.scanned += thresholds.window_pages
+            injected = thresholds.window_pages
+        self.scanned += sample.scanned + injected
+        self.reclaimed += sample.reclaimed
         if self.scanned < thresholds.window_pages:
             return None
         scanned, reclaimed = self.scanned, self.reclaimed
@@ -65,4 +71,5 @@ class Window:
         scale = thresholds.scale_pages(thresholds.window_pages, scanned, reclaimed)
         percent = reclaim_index(scanned, reclaimed, scale)
         level = level_of(percent, thresholds)
-        return Verdict(sample.time, sample.cgroup, scanned, reclaimed, sample.priority, percent, level)
+        pages = scanned, reclaimed, sample.priority
+        return Verdict(sample.time, sample.cgroup, *pages, percent, level, injected)

@@ -121,8 +121,8 @@ static __always_inline bool find_listening(struct mem_cgroup *memcg, __u64 *id, 
 	return false;
 }
 
-/* False: there was no room. */
-static __always_inline bool tell(struct mem_cgroup *memcg, __u64 pages, __s32 priority)
+/* `injected`: of the pages scanned, those that stand for the priority.  False: there was no room. */
+static __always_inline bool tell(struct mem_cgroup *memcg, __u64 pages, __s32 priority, __u32 injected)
 {
 	struct pfs_window *window;
 	__u64 id, listening_id;
@@ -138,7 +138,7 @@ static __always_inline bool tell(struct mem_cgroup *memcg, __u64 pages, __s32 pr
 	window->scanned = SCANNED(pages);
 	window->reclaimed = RECLAIMED(pages);
 	window->priority = priority;
-	window->reserved = 0;
+	window->injected = injected;
 	bpf_ringbuf_submit(window, 0);
 	return true;
 }
@@ -159,6 +159,7 @@ static __always_inline void add(struct mem_cgroup *memcg, __u64 scanned, __u64 r
 	__u32 window_pages = shared.window_pages;
 	__u64 id = number_of(memcg);
 	__u64 *pages = find_window(id);
+	__u32 injected = priority == PFS_NO_PRIORITY ? 0 : (__u32)scanned;
 	__u64 more, sum;
 
 	if (id == PFS_MACHINE)
@@ -173,7 +174,7 @@ static __always_inline void add(struct mem_cgroup *memcg, __u64 scanned, __u64 r
 	/* Less than a window: another processor has just taken it, or the ring buffer
 	 * has no room. What is put back is judged with what comes, as the kernel's
 	 * worker does when it is late. */
-	if (SCANNED(sum) >= window_pages && tell(memcg, sum, priority))
+	if (SCANNED(sum) >= window_pages && tell(memcg, sum, priority, injected))
 		return;
 	__sync_fetch_and_add(pages, sum);
 }

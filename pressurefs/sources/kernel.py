@@ -120,8 +120,8 @@ class KernelSource:
             raise SourceUnavailable(errno.ENODATA, "kswapd scans, and vmpressure() is not told")
 
     def _verdict(self, told: Told) -> Verdict:
-        judged = told.scanned, told.reclaimed, told.priority, told.index_percent, told.level
-        return Verdict(told.time, self._path(told), *judged)
+        pages = told.scanned, told.reclaimed, told.priority
+        return Verdict(told.time, self._path(told), *pages, told.index_percent, told.level, told.injected)
 
     def _path(self, told: Told) -> str:
         """Return the target's path; that of who listens, marked, where it has gone meanwhile."""

@@ -5,7 +5,8 @@ Judges nothing; as root, in scripts/machine:
     python -m tests.machine.limits SOURCE
 
 The machine has plenty of memory, so that what is heard is the limits' doing.  limits.json in $PRESSUREFS_OUT
-gets for each scenario what each listener was signalled, and what else there is to tell of it.
+gets for each scenario what each listener was signalled, and what else there is to tell of it; trace.jsonl
+what the mount recorded, and history what it judged.
 """
 
 import contextlib
@@ -207,8 +208,9 @@ def main(source: str) -> int:
             print(f"    told {outcome['ms']} ms after the removal; the program ended with {outcome['code']}")
         sys.stdout.flush()
 
+    out = Path(os.environ["PRESSUREFS_OUT"])
     parents_only = [one for one in EVERYWHERE if one[0] != "/jobs/box"]
-    with serving(MOUNT, source), loads.big_file(BIG, 4 * LIMIT) as path:
+    with serving(MOUNT, source, out / "trace.jsonl"), loads.big_file(BIG, 4 * LIMIT) as path:
         (CGROUPS / "jobs" / "box" / "memory.swap.max").write_text("0")
         tell("stream at a limit", play(EVERYWHERE, box(loads.stream, path)))
         tell("thrash at a limit", play(EVERYWHERE, *thrashing(path)))
@@ -222,7 +224,8 @@ def main(source: str) -> int:
             tell("bomb with swap", play_bomb("max"))
         tell("global reclaim", play_global(path))
         tell("removal under load", play_removal(path))
-    Path(os.environ["PRESSUREFS_OUT"], "limits.json").write_text(json.dumps(told))
+        (out / "history").write_text((MOUNT / "vmpressure.debug" / "history").read_text())
+    (out / "limits.json").write_text(json.dumps(told))
     return 0
 
 

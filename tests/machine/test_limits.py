@@ -4,19 +4,40 @@ Linux 6.12 is Debian's, without cgroup v1's memory controller; 6.1 still has it.
 memory, so what is heard is the limits' doing.
 """
 
+import functools
 import json
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.lanes import leave_out
-from tests.machine.test_machine import NO_MACHINE, ROOT
+from tests.machine.test_machine import NO_MACHINE, ROOT, judge, read_trace
 
 Outcome = dict[str, Any]
 
 # What takes the place of vmpressure() on a kernel that has lost it: played where it has not.
 TRACEPOINTS = "6.12 kernel:windows=tracepoints"
+
+
+@functools.cache
+def play(where: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Play limits.py on a kernel by a source; return the directory of what it has left."""
+    kernel, source = where.split()
+    out = tmp_path_factory.mktemp("limits")
+    listener = out / "listener"
+    subprocess.run(["cc", "-o", listener, ROOT / "tests" / "clients" / "listener.c"], check=True)
+    command = [str(ROOT / "scripts" / "machine"), "--kernel", kernel, "--memory", "1G"]
+    options = ["--seconds", "600", "--out", str(out), "--", "env", f"PRESSUREFS_LISTENER={listener}"]
+    command += [*options, ".venv/bin/python", "-m", "tests.machine.limits", source]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    # The transcript belongs to the evidence: pytest shows it with -s, and when a test fails.
+    print(f"Linux {kernel}, source {source}\n{done.stdout}")
+    if done.returncode == NO_MACHINE:
+        leave_out("machine", done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    return out
 
 
 @pytest.fixture(
@@ -28,19 +49,7 @@ TRACEPOINTS = "6.12 kernel:windows=tracepoints"
 )
 def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
     """What limits.py tells of each scenario, on one kernel by one source."""
-    kernel, source = request.param.split()
-    out = tmp_path_factory.mktemp("limits")
-    listener = out / "listener"
-    subprocess.run(["cc", "-o", listener, ROOT / "tests" / "clients" / "listener.c"], check=True)
-    command = [str(ROOT / "scripts" / "machine"), "--kernel", kernel, "--memory", "1G"]
-    options = ["--seconds", "600", "--out", str(out), "--", "env", f"PRESSUREFS_LISTENER={listener}"]
-    play = [".venv/bin/python", "-m", "tests.machine.limits", source]
-    done = subprocess.run([*command, *options, *play], cwd=ROOT, capture_output=True, text=True, check=False)
-    # The transcript belongs to the evidence: pytest shows it with -s, and when a test fails.
-    print(f"Linux {kernel}, source {source}\n{done.stdout}")
-    if done.returncode == NO_MACHINE:
-        leave_out("machine", done.stderr.strip())
-    assert done.returncode == 0, done.stderr
+    out = play(request.param, tmp_path_factory)
     told: dict[str, Outcome] = json.loads((out / "limits.json").read_text())
     return told
 
@@ -133,3 +142,15 @@ def test_removal_under_load(outcomes: dict[str, Outcome]) -> None:
     assert outcome["said"][1].startswith("low +")
     assert outcome["said"][-1].splitlines()[-1] == "removed"
     assert outcome["code"] == 0
+
+
+@pytest.mark.parametrize("kernel", ["6.12", "6.1"])
+def test_trace_gives_the_same_windows(tmp_path_factory: pytest.TempPathFactory, kernel: str) -> None:
+    """What the kernel source has judged, by priority too, is what the arithmetic makes of its trace."""
+    out = play(f"{kernel} kernel", tmp_path_factory)
+    recorded = [window for sample in read_trace(out / "trace.jsonl") for window in judge([sample])]
+    judged = [line.split()[1:] for line in (out / "history").read_text().splitlines()[1:]]
+    assert {window[3] for window in judged} > {"-"}, "no priority was seen"
+    # History has the last of them, but for what came after it was read.
+    ends = range(len(recorded), len(judged) - 1, -1)
+    assert any(recorded[end - len(judged) : end] == judged for end in ends)

@@ -6,15 +6,20 @@ import itertools
 import math
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pressurefs.levels import PROFILES
 from pressurefs.recorder import TraceWriter, record
 from pressurefs.registry import Place
 from pressurefs.sources.replay import ReplaySource
 from pressurefs.trace import parse_trace
-from pressurefs.window import Sample
+from pressurefs.window import Sample, Verdict, Window
+from tests.unit.test_window import SAMPLES as ANY_SAMPLES
 
 MOMENTS = [0.0, 0.0, 0.002, 0.004]
 SAMPLES = [Sample(moment, "/a", number, 1, number) for number, moment in enumerate(MOMENTS)]
@@ -38,7 +43,7 @@ class LookedAt:
     def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
         """Listen to nobody."""
 
-    def read(self, now: float) -> list[Sample]:
+    def read(self, now: float) -> Sequence[Sample | Verdict]:
         """Find nothing."""
         self.looks.append(now)
         return []
@@ -69,6 +74,21 @@ class Rung(LookedAt):
         os.close(self._fd)
 
 
+class Judging(LookedAt):
+    """A source that has judged some windows at its first look, and nothing more to come."""
+
+    def __init__(self, windows: Sequence[Verdict]) -> None:
+        super().__init__()
+        self._windows = windows
+
+    def read(self, now: float) -> Sequence[Sample | Verdict]:
+        """Tell them."""
+        return [window._replace(time=now) for window in self._windows]
+
+    def next_look(self) -> None:
+        """Be over."""
+
+
 def test_record_waits_for_an_alarm() -> None:
     """A source that wants no look until its alarm rings, however long that may be, is looked at then."""
     source = Rung()
@@ -86,6 +106,18 @@ def test_record_of_a_replay_is_the_trace() -> None:
     recorded = list(samples)
     assert [one._replace(time=0.0) for one in recorded] == [one._replace(time=0.0) for one in SAMPLES]
     assert [one.time for one in recorded] == pytest.approx(MOMENTS, abs=2e-6)
+
+
+@given(st.lists(ANY_SAMPLES, max_size=30), st.sampled_from(sorted(PROFILES)))
+def test_record_of_windows_gives_the_same_windows(samples: list[Sample], profile: str) -> None:
+    """Windows that a source has judged itself, some by priority, are judged the same when they are played."""
+    window, thresholds = Window(), PROFILES[profile]
+    judged = [verdict for one in samples if (verdict := window.add(one, thresholds))]
+    file = io.StringIO()
+    record(Judging(judged), file, None)
+    _, played = parse_trace(file.getvalue().splitlines())
+    again = [Window().add(one._replace(time=0.0), thresholds) for one in played]
+    assert again == [verdict._replace(time=0.0) for verdict in judged]
 
 
 def test_record_ends_in_time() -> None:

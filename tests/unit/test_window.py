@@ -75,7 +75,7 @@ def test_priority_threshold(profile: Any, above: int, judges: bool) -> None:  # 
     priority = profile.oom_priority + above
     verdict = Window().add(sample(0, 0, priority=priority), profile)
     if judges:
-        assert verdict == Verdict(0.0, "/", W, 0, priority, 100, Level.OOM)
+        assert verdict == Verdict(0.0, "/", W, 0, priority, 100, Level.OOM, injected=W)
     else:
         assert verdict is None
 
@@ -86,13 +86,13 @@ def test_low_priority_is_diluted(priority: int) -> None:
     window = Window()
     assert window.add(sample(W - 1, W - 1), RFC) is None
     verdict = window.add(sample(0, 0, priority=priority), RFC)
-    assert verdict == Verdict(0.0, "/", 2 * W - 1, W - 1, priority, 50, Level.LOW)
+    assert verdict == Verdict(0.0, "/", 2 * W - 1, W - 1, priority, 50, Level.LOW, injected=W)
 
 
 def test_low_priority_adds_to_its_own_sample() -> None:
     """A low priority's window comes on top of what its own sample scanned and reclaimed."""
     verdict = Window().add(sample(W, W // 2, priority=0), MAINLINE)
-    assert verdict == Verdict(0.0, "/", 2 * W, W // 2, 0, 75, Level.MEDIUM)
+    assert verdict == Verdict(0.0, "/", 2 * W, W // 2, 0, 75, Level.MEDIUM, injected=W)
 
 
 def test_unknown_priority_is_not_priority_0() -> None:

@@ -153,7 +153,7 @@ class Exchange:
             known = {one.token for one in self._registry if not isinstance(one.handle, Poller)}
             known |= self._registry.lingering()
         # Not under the lock: with thousands of rows this takes milliseconds.
-        gone = self._signaller.gone(known) if known else known
+        gone = self._signaller.gone(known)
         with self._lock:
             # Not before it is in the books: an event meanwhile has to look for itself.
             self._swept = max(self._swept, looked)

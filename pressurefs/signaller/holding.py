@@ -181,7 +181,11 @@ class HoldingSignaller:
                 os.close(self._dropped.pop())
 
     def _begin_look(self, now: float) -> None:
-        if not self._may_look or now < self._look_at or len(self._trapped) >= _TRAPPED_MAX:
+        if (
+            not (self._may_look and self._ordered)
+            or now < self._look_at
+            or len(self._trapped) >= _TRAPPED_MAX
+        ):
             return
         self._look_at = now + LOOK_SECONDS
         self._looked = list(self._ordered)

@@ -136,6 +136,8 @@ class WeakSignaller:
 
     def gone(self, tokens: set[int]) -> set[int]:
         """Return those of ``tokens`` whose eventfd has been closed by its last holder."""
+        if not tokens:
+            return tokens
         # Not every row has its token among these: it stays as long as its eventfd.
         size = max(_ROW_BYTES * len(tokens), self._rows_bytes) + _ROW_BYTES * _ROWS_SPARE
         # The set is shown as one record: a read at the beginning makes it anew, and is whole if it is short.

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from pressurefs.status import examine_machine
-from tests.mounted import Mounted, mounted, readable
+from tests.mounted import Mounted, eventually, mounted, readable
 from tests.puppet import Puppet
+from tests.unit.cgroupfs import Cgroupfs
 
 FULL = 2**64 - 2
 
@@ -130,6 +131,19 @@ def test_ends_late(aio: Mounted, puppet: Puppet) -> None:
         aio.await_registrations(1)
         aio.inject("low")
         assert puppet.do("drain(kept)") == 1
+
+
+def test_nothing_is_held_of_the_last_one(aio: Mounted, place: Path, puppet: Puppet) -> None:
+    """An eventfd whose cgroup is removed while it is looked for is let go, though nobody comes after it."""
+    tree = Cgroupfs(place / "cgroups")
+    tree.make("/one")
+    puppet.do("event = os.eventfd(0)")
+    puppet.do(f"write('{aio.path}/one/vmpressure', f'{{event}} low')")
+    aio.inject("low /one")  # an event of a cgroup begins a look
+    assert aio.descriptors() > aio.descriptors_at_start
+    tree.remove("/one")
+    aio.await_registrations(0)
+    eventually(lambda: aio.descriptors() == aio.descriptors_at_start)
 
 
 def test_forbidden_io_uring(fuse: None, place: Path) -> None:  # noqa: ARG001

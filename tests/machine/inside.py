@@ -1,15 +1,18 @@
-"""What an ordinary user's daemon does on a kernel whose settings may be changed, in the small machine.
+"""What takes a kernel of our own, in the small machine: settings that may be changed, and BPF.
 
-The mount lane plays the same with answers that seccomp makes; here the kernel gives them.
+The mount lane plays an ordinary user's daemon with answers that seccomp makes; here the kernel gives them.
 """
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.confining import CONFINING
 from tests.mount.test_ordinary_user import REGISTER, answer, hears_by_poll, mounted_by, same_user
+from tests.mounted import mounted
 from tests.ordinary import OrdinaryUser, ordinary_user
 
 
@@ -40,3 +43,11 @@ def test_as_strict_as_can_be(user: OrdinaryUser) -> None:
         user.shell(f"pressurefs inject {mount.path} low")
         assert puppet.do("os.eventfd_read(event)") == 1
         mount.descriptors_at_start += 1  # held until two looks have found nobody else
+
+
+def test_unit_lets_the_kernel_speak(place: Path) -> None:
+    """Confined as the systemd unit has it the daemon still takes the source kernel, and its turn first."""
+    with mounted(place, "--cgroup", "/sys/fs/cgroup", through=CONFINING) as mount:
+        assert mount.debug("source").startswith("source kernel\n")
+        threads = map(int, os.listdir(f"/proc/{mount.process.pid}/task"))
+        assert os.SCHED_FIFO in {os.sched_getscheduler(one) & ~os.SCHED_RESET_ON_FORK for one in threads}

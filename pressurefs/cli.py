@@ -68,7 +68,7 @@ def seconds(text: str) -> float:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser; INTERFACE in one place."""
+    """Return the parser: the whole command line in one place."""
     parser = argparse.ArgumentParser(prog="pressurefs", description="Memory pressure as a file.")
     include = Path(__file__).with_name("include")
     parser.add_argument(
@@ -101,7 +101,7 @@ def _add_serving(subparsers: _Subparsers) -> None:
     mount.add_argument(
         "--ready-fd", type=int, metavar="N", help="write a newline there when the mount answers"
     )
-    mount.add_argument("--record", type=Path, metavar="FILE", help="also write a trace of what is judged")
+    mount.add_argument("--record", type=Path, metavar="FILE", help="also write down what the source sees")
     mount.add_argument("mountpoint", metavar="DIR", help="an empty directory")
 
     umount = subparsers.add_parser("umount", help="unmount DIR")

@@ -253,7 +253,7 @@ def plot(parsed: argparse.Namespace) -> int:
     except ImportError as error:
         if (error.name or "").split(".")[0] != "matplotlib":
             raise
-        why = "matplotlib is not installed (pip install pressurefs[plot])"
+        why = "matplotlib is not installed (pip install matplotlib)"
         raise Exit(exits.UNEXPECTED, "plot", why) from None
     except OSError as error:
         raise Exit(exits.UNEXPECTED, parsed.output, error.strerror) from None

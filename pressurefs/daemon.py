@@ -1,9 +1,9 @@
 """The daemon: wires the rooms together, starts and stops what runs, and says when it is ready.
 
-Four threads.  The FUSE loop answers file operations.  The pump asks the source for samples and hands
-them to the exchange.  One waits for cgroups to be removed.  The main thread waits on one queue, where the
-others and the signal handlers put what happened, and once a second it ends the registrations that are
-dead.  The one lock is the exchange's.
+Four threads do the work.  The FUSE loop answers file operations.  The pump asks the source for samples and
+hands them to the exchange.  One waits for cgroups to be removed.  The main thread waits on one queue, where
+the others and the signal handlers put what happened, and once a second it ends the registrations that are
+dead.  The one lock is the exchange's.  Beside them are the writers of log and trace, and C's reader of BPF.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """The decision: a sample comes in, the registrations that must hear of it come out.
 
-Pure: no clock, no descriptors, no threads.  Not locked: the daemon's lock guards it together with
+Pure: no clock, no descriptors, no threads.  Not locked: the exchange's lock guards it together with
 the registry and the tunables.
 """
 

@@ -1,8 +1,8 @@
 """Events on one side, listeners on the other: everything that the one lock guards.
 
 The lock is held for table look-ups, for signals and for lines of log, none of which ever blocks; never
-while /proc is read or a descriptor is taken.  Three threads meet here: the FUSE loop (registrations, the
-debug directory), the source's thread (samples) and the main thread (the end).
+while /proc is read or a descriptor is taken.  Four threads meet here: the FUSE loop (registrations, the
+debug directory), the pump (samples), that of removals, and the main thread (sweeps, the end).
 """
 
 from __future__ import annotations

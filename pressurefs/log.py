@@ -26,7 +26,7 @@ class StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a line, or count it as dropped."""
-        if not self._writer.is_alive():
+        if self._writer.ident is None:
             self._writer.start()
         try:
             self._lines.put_nowait(self.format(record))

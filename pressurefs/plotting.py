@@ -1,7 +1,7 @@
 """Draws a trace: what was scanned and reclaimed, and the window that each verdict came from.
 
 ``build_series`` is pure and judges as the daemon would; ``draw`` is the only user of matplotlib, which is
-an extra (pressurefs[plot]).  No display is needed.
+an extra, `plot`.  No display is needed.
 """
 
 import logging

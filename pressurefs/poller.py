@@ -21,8 +21,8 @@ class Opening:
 class Poller:
     """The readiness of one open file.  Lives until its last close, or the end of its cgroup.
 
-    Events that nobody collected merge into one, and the poll that reports it clears it.  Signalled by the
-    pump under the exchange's lock, asked by the FUSE thread; a lock of its own, below that one, stands
+    Events that nobody collected merge into one, and the poll that reports it clears it.  Signalled
+    under the exchange's lock, asked by the FUSE thread; a lock of its own, below that one, stands
     between "nothing yet" and "then wake me".
     """
 

@@ -1,7 +1,7 @@
 """Who wants to hear: registrations by cgroup, by token and by user.
 
 Pure state, no descriptors: a registration's ``handle`` is whatever the signaller gave, and is only
-carried.  Not locked: the daemon's lock guards it.
+carried.  Not locked: the exchange's lock guards it.
 """
 
 from collections import Counter

@@ -23,7 +23,7 @@ def window_of_sensitivity(sensitivity: int) -> int:
 class Tunables:
     """The present thresholds, and the sensitivity that the window came from.
 
-    Lives as long as the mount; starts from a profile.  Not locked: the daemon's lock guards it.
+    Lives as long as the mount; starts from a profile.  Not locked: the exchange's lock guards it.
     """
 
     def __init__(self, profile: Thresholds) -> None:

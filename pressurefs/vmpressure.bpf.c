@@ -27,7 +27,7 @@
  * Some facts about where this runs
  *
  * The arguments are found by their names, in the kernel's own type information,
- * by sources/libbpf.py: `order` came in between after Linux 6.12, and is asked about
+ * by sources/bpf.py: `order` came in between after Linux 6.12, and is asked about
  * for socket buffers only. Offsets in the kernel's structures are relocated when
  * this is loaded (CO-RE).
  *

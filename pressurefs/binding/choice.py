@@ -51,4 +51,6 @@ def _open_mfusepy() -> type[Loop]:
 BINDINGS: dict[str, Callable[[], type[Loop]]] = {"fusepy": _open_fusepy, "mfusepy": _open_mfusepy}
 
 _LIBRARIES = {"fusepy": "libfuse 2", "mfusepy": "libfuse 3"}
-_WAYS_OUT = "install libfuse 2 (Debian: libfuse2), or libfuse 3 and pressurefs[libfuse3] (Debian: fuse3)"
+_WAYS_OUT = (
+    "install libfuse 2 (Debian: libfuse2), or libfuse 3 (Debian: fuse3) and pressurefs' extra libfuse3"
+)

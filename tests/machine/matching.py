@@ -5,6 +5,7 @@ list of times, with an event that was read together with others as often as it c
 """
 
 import bisect
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -33,12 +34,11 @@ class Comparison(NamedTuple):
 
     def percentile_ms(self, percent: int) -> float:
         """Return a percentile of the differences; not a number where there are none."""
-        ordered = sorted(self.later_ms)
-        return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] if ordered else float("nan")
+        return percentile(self.later_ms, percent)
 
     def median_ms(self) -> float:
         """Return the median of the differences; not a number where there are none."""
-        return statistics.median(self.later_ms) if self.later_ms else float("nan")
+        return statistics.median(self.later_ms) if self.later_ms else math.nan
 
 
 class Agreement(NamedTuple):
@@ -57,11 +57,16 @@ class Detection(NamedTuple):
 
     def precision(self) -> float:
         """Return the share of ours that the kernel's listener heard, too."""
-        return self.both / self.ours if self.ours else float("nan")
+        return self.both / self.ours if self.ours else math.nan
 
     def recall(self) -> float:
         """Return the share of the kernel's that ours heard, too."""
-        return self.both / self.kernel if self.kernel else float("nan")
+        return self.both / self.kernel if self.kernel else math.nan
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """Return the least value that ``percent`` of all do not exceed; not a number where there are none."""
+    return sorted(values)[math.ceil(len(values) * percent / 100) - 1] if values else math.nan
 
 
 def parse_stamps(lines: Iterable[str]) -> Events:

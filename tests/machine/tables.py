@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.machine.matching import LEVELS, agree, compare, detect
+from tests.machine.matching import LEVELS, agree, compare, detect, percentile
 
 Outcomes = dict[str, dict[str, Any]]
 
@@ -73,9 +73,9 @@ def render_latency(told: dict[str, Any]) -> Iterator[str]:
     )  # fmt: skip
     yield _row(*["---"] * 11)
     for listeners, paths in told["listeners"].items():
-        times = [sorted(paths[who][which]) for which in ("first", "last") for who in ("kernel", "ours")]
-        cells = [f"{one[len(one) * percent // 100]:.0f}" for one in times for percent in (50, 99)]
-        ratio = times[3][len(times[3]) // 2] / times[2][len(times[2]) // 2]
+        times = [paths[who][which] for which in ("first", "last") for who in ("kernel", "ours")]
+        cells = [f"{percentile(one, percent):.0f}" for one in times for percent in (50, 99)]
+        ratio = percentile(times[3], 50) / percentile(times[2], 50)
         yield _row(listeners, len(times[0]), *cells, f"{ratio:.2f}")
 
 

@@ -12,7 +12,7 @@ from pressurefs.binding.choice import BINDINGS, FUSE_VARIABLE
 from tests.lanes import leave_out
 from tests.mounted import LIBRARIES, mounted
 
-WAYS_OUT = "install libfuse 2 (Debian: libfuse2), or libfuse 3 and pressurefs[libfuse3] (Debian: fuse3)"
+WAYS_OUT = "install libfuse 2 (Debian: libfuse2), or libfuse 3 (Debian: fuse3) and pressurefs' extra libfuse3"
 
 
 def mount_in_vain(place: Path, *hidden: str, **environment: str) -> str:

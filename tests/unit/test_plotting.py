@@ -135,5 +135,5 @@ def test_without_matplotlib(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    why = "pressurefs: plot: matplotlib is not installed (pip install pressurefs[plot])\n"
+    why = "pressurefs: plot: matplotlib is not installed (pip install matplotlib)\n"
     assert (done.returncode, done.stderr) == (1, why)

@@ -16,7 +16,7 @@ from pressurefs.sources.choice import Origin, Roots, open_source
 from pressurefs.sources.replay import ReplaySource
 from pressurefs.trace import Header, render_header, render_sample
 from pressurefs.tunables import Tunables
-from pressurefs.window import Sample
+from pressurefs.window import Sample, Verdict
 
 SAMPLES = [
     Sample(0.0, "/", 512, 512),
@@ -88,11 +88,11 @@ def test_trace_through_the_engine(tmp_path: Path) -> None:
     path = write_trace(tmp_path / "trace", SAMPLES)
     for sample in play(ReplaySource.from_arguments(str(path)), 0.0):
         engine.feed(sample)
-    assert [tuple(verdict) for verdict in engine.history] == [
-        (0.0, "/", 512, 512, None, 0, Level.LOW),
-        (0.25, "/", 512, 100, None, 80, Level.MEDIUM),
-        (1.5, "/a", 600, 1, 6, 100, Level.OOM),
-        (4.0, "/", 512, 0, 0, 100, Level.OOM),
+    assert list(engine.history) == [
+        Verdict(0.0, "/", 512, 512, None, 0, Level.LOW),
+        Verdict(0.25, "/", 512, 100, None, 80, Level.MEDIUM),
+        Verdict(1.5, "/a", 600, 1, 6, 100, Level.OOM),
+        Verdict(4.0, "/", 512, 0, 0, 100, Level.OOM, injected=512),
     ]
 
 

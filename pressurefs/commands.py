@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pressurefs import client, exits, mounts
-from pressurefs.exits import Exit
+from pressurefs.exits import Exit, or_exit
 from pressurefs.levels import PROFILES
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pressurefs.sources.choice import Origin
 
-_OWN_OPTIONS = {
+_RESERVED_OPTIONS = {
     *("foreground", "debug", "nothreads", "fsname", "subtype", "default_permissions"),
     *("use_ino", "hard_remove"),
     *("attr_timeout", "entry_timeout", "negative_timeout", "operations", "mountpoint", "raw_fi", "encoding"),
@@ -64,7 +64,7 @@ def _mount_options(lists: Sequence[str]) -> dict[str, str | bool]:
     options: dict[str, str | bool] = {"allow_other": True} if os.geteuid() == 0 else {}
     for option in filter(None, ",".join(lists).split(",")):
         name, given, value = option.partition("=")
-        if name in _OWN_OPTIONS:
+        if name in _RESERVED_OPTIONS:
             raise Exit(exits.USAGE, f"-o {name}", "is pressurefs's own to set")
         options[name] = value if given else True
     return options
@@ -75,10 +75,8 @@ def umount(parsed: argparse.Namespace) -> int:
     from pressurefs.unmounting import unmount  # noqa: PLC0415
 
     mountpoint = _require_mount(parsed.mountpoint)
-    try:
+    with or_exit(exits.UNEXPECTED, mountpoint):
         unmount(mountpoint)
-    except OSError as error:
-        raise Exit(exits.UNEXPECTED, mountpoint, error.strerror) from None
     return exits.DONE
 
 
@@ -141,11 +139,9 @@ def inject(parsed: argparse.Namespace) -> int:
     path = Path(_require_mount(parsed.mountpoint), "vmpressure.debug", "inject")
     if not path.parent.is_dir():
         raise Exit(exits.UNEXPECTED, parsed.mountpoint, "mounted without --debug")
-    try:
+    with or_exit(exits.UNEXPECTED, str(path)):
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         os.write(fd, os.fsencode(" ".join(parsed.words)))
-    except OSError as error:
-        raise Exit(exits.UNEXPECTED, str(path), error.strerror) from None
     return exits.DONE
 
 
@@ -156,10 +152,8 @@ def watch(parsed: argparse.Namespace) -> int:
     mount = _found_mount()
     control = client.control_path(mount, parsed.cgroup)
     try:
-        try:
+        with or_exit(exits.UNEXPECTED, f"register in {control}"):
             listening = Listening(mount, parsed.cgroup)
-        except OSError as error:
-            raise Exit(exits.UNEXPECTED, f"register in {control}", error.strerror) from None
         watch(listening, sys.stdout, str(control.parent))
     except KeyboardInterrupt:
         return exits.DONE
@@ -202,19 +196,16 @@ def _print_table(rows: Mapping[str, object]) -> None:
 def record(parsed: argparse.Namespace) -> int:
     """Write a trace."""
     from pressurefs.recorder import record  # noqa: PLC0415
-    from pressurefs.sources import SourceUnavailable  # noqa: PLC0415
     from pressurefs.sources.choice import Origin, Roots, may_be_kernel, open_source  # noqa: PLC0415
 
     origin = Origin(Roots(Path(parsed.proc)))
-    try:
+    with or_exit(exits.SOURCE_UNAVAILABLE, f"source {parsed.source}"):
         source = open_source(parsed.source, _hear_all(origin) if may_be_kernel(parsed.source) else origin)
-    except SourceUnavailable as error:
-        raise Exit(exits.SOURCE_UNAVAILABLE, f"source {parsed.source}", error.strerror) from None
-    try:
-        with Path(parsed.file).open("w", encoding="utf-8", buffering=1) as file:
-            record(source, file, parsed.seconds)
-    except OSError as error:
-        raise Exit(exits.UNEXPECTED, parsed.file, error.strerror) from None
+    with (
+        or_exit(exits.UNEXPECTED, parsed.file),
+        Path(parsed.file).open("w", encoding="utf-8", buffering=1) as file,
+    ):
+        record(source, file, parsed.seconds)
     return exits.DONE
 
 
@@ -237,13 +228,11 @@ def plot(parsed: argparse.Namespace) -> int:
     from pressurefs.trace import TraceError, parse_trace  # noqa: PLC0415
 
     try:
-        with Path(parsed.file).open(encoding="utf-8") as lines:
+        with or_exit(exits.UNEXPECTED, parsed.file), Path(parsed.file).open(encoding="utf-8") as lines:
             header, parsed_samples = parse_trace(lines)
             samples = list(parsed_samples)
     except (TraceError, UnicodeDecodeError) as error:
         raise Exit(exits.UNEXPECTED, parsed.file, error) from None
-    except OSError as error:
-        raise Exit(exits.UNEXPECTED, parsed.file, error.strerror) from None
     cgroup = _cgroup_to_plot(parsed.file, parsed.cgroup, dict.fromkeys(one.cgroup for one in samples))
     thresholds = PROFILES[parsed.profile]
     series = build_series([one for one in samples if one.cgroup == cgroup], thresholds)
@@ -313,10 +302,8 @@ def _open_eventfd(fd: int) -> None:
 
 
 def _register(event_fd: int, wish: str, control: Path) -> None:
-    try:
+    with or_exit(exits.UNEXPECTED, f"register {wish!r} in {control}"):
         client.register(event_fd, wish, control)
-    except OSError as error:
-        raise Exit(exits.UNEXPECTED, f"register {wish!r} in {control}", error.strerror) from None
 
 
 def _become(words: list[str]) -> int:

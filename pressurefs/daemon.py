@@ -24,11 +24,11 @@ from typing import NamedTuple
 
 from pressurefs import exits, mounts, staying, systemd
 from pressurefs.binding import Loop
-from pressurefs.binding.choice import BindingUnavailable, open_binding
+from pressurefs.binding.choice import open_binding
 from pressurefs.cgroups import CgroupRoot
 from pressurefs.control import ControlFiles, TopDirectory
 from pressurefs.exchange import Exchange
-from pressurefs.exits import Exit
+from pressurefs.exits import Exit, or_exit
 from pressurefs.fanout import Fanout
 from pressurefs.levels import Thresholds
 from pressurefs.pump import Pump
@@ -37,7 +37,7 @@ from pressurefs.registrar import Registrar
 from pressurefs.removals import Removals
 from pressurefs.signaller import Signaller
 from pressurefs.signaller.choice import open_signaller
-from pressurefs.sources import Source, SourceUnavailable
+from pressurefs.sources import Source
 from pressurefs.sources.choice import Origin, Roots, may_be_kernel, open_source
 from pressurefs.unmounting import unmount
 
@@ -245,10 +245,8 @@ def prepare_mountpoint(mountpoint: str, options: Mapping[str, str | bool]) -> No
             raise Exit(exits.MOUNTPOINT_UNUSABLE, mountpoint, "pressurefs is mounted there already")
         unmount(mountpoint, detach=True)
         _log.warning("%s: detached a mount whose daemon is gone", mountpoint)
-    try:
+    with or_exit(exits.MOUNTPOINT_UNUSABLE, mountpoint):
         entries = os.listdir(mountpoint)
-    except OSError as error:
-        raise Exit(exits.MOUNTPOINT_UNUSABLE, mountpoint, error.strerror) from None
     if entries and not options.get("nonempty"):
         why = "the directory is not empty (-o nonempty mounts over what is there)"
         raise Exit(exits.MOUNTPOINT_UNUSABLE, mountpoint, why)
@@ -256,10 +254,8 @@ def prepare_mountpoint(mountpoint: str, options: Mapping[str, str | bool]) -> No
 
 def _open_binding() -> type[Loop]:
     """Return what FUSE is reached by; raise Exit where it cannot work."""
-    try:
+    with or_exit(exits.FUSE_UNAVAILABLE, "mount"):
         binding = open_binding()
-    except BindingUnavailable as error:
-        raise Exit(exits.FUSE_UNAVAILABLE, "mount", error.strerror) from None
     if not os.path.exists("/dev/fuse"):
         why = "there is no /dev/fuse: modprobe fuse, or give it to the container"
         raise Exit(exits.FUSE_UNAVAILABLE, "mount", why)
@@ -270,38 +266,28 @@ def _open_fanout(settings: Settings, cgroups: CgroupRoot | None, signaller: Sign
     """Return what the kernel source tells by, None where that cannot be the source."""
     if not may_be_kernel(settings.source):
         return None
-    try:
+    with or_exit(exits.UNEXPECTED, "fanout"):
         return Fanout(0 if cgroups is None else cgroups.number, signals_rings=signaller.signals_rings)
-    except OSError as error:
-        raise Exit(exits.UNEXPECTED, "fanout", error.strerror) from None
 
 
 def _open_source(settings: Settings, origin: Origin) -> Source:
-    try:
+    with or_exit(exits.SOURCE_UNAVAILABLE, f"source {settings.source}"):
         return open_source(settings.source, origin)
-    except SourceUnavailable as error:
-        raise Exit(exits.SOURCE_UNAVAILABLE, f"source {settings.source}", error.strerror) from None
 
 
 def _open_trace(path: Path, source: Source) -> TraceWriter:
-    try:
+    with or_exit(exits.UNEXPECTED, f"--record {path}"):
         return TraceWriter(path, source)
-    except OSError as error:
-        raise Exit(exits.UNEXPECTED, f"--record {path}", error.strerror) from None
 
 
 def _open_cgroups(path: str | None) -> CgroupRoot | None:
-    try:
+    with or_exit(exits.SOURCE_UNAVAILABLE, f"--cgroup {path}"):
         return CgroupRoot.mounted() if path is None else CgroupRoot(path)
-    except OSError as error:
-        raise Exit(exits.SOURCE_UNAVAILABLE, f"--cgroup {path}", error.strerror) from None
 
 
 def _open_removals(cgroups: CgroupRoot, exchange: Exchange) -> Removals:
-    try:
+    with or_exit(exits.UNEXPECTED, "inotify"):
         return Removals(cgroups, exchange)
-    except OSError as error:
-        raise Exit(exits.UNEXPECTED, "inotify", error.strerror) from None
 
 
 def _open_signaller() -> Signaller:

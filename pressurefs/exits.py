@@ -1,5 +1,8 @@
 """Exit codes.  They are an interface: none is ever renumbered or given another meaning."""
 
+import contextlib
+from collections.abc import Iterator
+
 DONE = 0
 UNEXPECTED = 1
 USAGE = 2
@@ -19,3 +22,12 @@ class Exit(Exception):
     def __init__(self, code: int, what: str, why: object) -> None:
         super().__init__(f"{what}: {why}")
         self.code = code
+
+
+@contextlib.contextmanager
+def or_exit(code: int, what: str) -> Iterator[None]:
+    """Turn an OSError of the block into an Exit, whose reason is the error in words."""
+    try:
+        yield
+    except OSError as error:
+        raise Exit(code, what, error.strerror) from None

@@ -8,7 +8,7 @@ Rooms, the lowest first; imports point downwards only:
 
     mounts, client                what is mounted where; what an application does to be told
     levels, window, tunables      the arithmetic: pages in, a level out
-    protocol                      bytes in, a request out, or the errno that refuses it
+    protocol, injection           bytes in, a request out, or the errno that refuses it
     registry, engine              who listens, and who must hear a verdict
     poller                        an open file that is polled in an eventfd's place
     caller                        what /proc says of the process that writes

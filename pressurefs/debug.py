@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pressurefs.cgroups import CgroupRoot
 from pressurefs.engine import MACHINE
 from pressurefs.exchange import Exchange
+from pressurefs.injection import parse_injection
 from pressurefs.levels import Thresholds
-from pressurefs.protocol import Refusal, parse_injection, parse_number
+from pressurefs.protocol import Refusal, parse_number
 from pressurefs.tree import Access, Directory, File, Node
 from pressurefs.tunables import Tunables
 from pressurefs.window import Verdict

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
     from pressurefs.fanout import Fanout
+    from pressurefs.injection import Injection
     from pressurefs.levels import Thresholds
-    from pressurefs.protocol import Injection
     from pressurefs.signaller import Signaller
 
 _log = logging.getLogger("pressurefs.exchange")

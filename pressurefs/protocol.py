@@ -8,14 +8,13 @@ and ``parse_wish``.
 
 import errno
 import functools
-import os
 import re
 import struct
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import NamedTuple
 
-from pressurefs.levels import PRIORITY_MAX, Level
+from pressurefs.levels import Level
 
 LINE_BYTES_MAX = 4096  # a longer write is refused whole, as by kernfs, which buffers one page
 
@@ -198,41 +197,6 @@ class Grammar(NamedTuple):
 
 VMPRESSURE = Grammar(parse_request, parse_wish)
 EVENT_CONTROL = Grammar(parse_event_control_request, parse_event_control_wish)
-
-
-class Injection(NamedTuple):
-    """What a test puts in place of the kernel: a level at once, or pages for the window."""
-
-    cgroup: str
-    level: Level | None
-    scanned: int
-    reclaimed: int
-    priority: int | None
-
-
-#   injection = ( level | scanned SP reclaimed [ SP priority ] ) [ SP "/" cgroup ]
-_INJECTION = re.compile(rb"(?:([a-z]+)|([0-9]+) ([0-9]+)(?: ([0-9]+))?)(?: (/[^\n]*))?")
-_PAGES_MAX = 2**63 - 1
-
-
-def parse_injection(written: bytes) -> Injection:
-    """Read what is written to ``inject``; refuse with EINVAL."""
-    match = _INJECTION.fullmatch(parse_word(written))
-    if match is None:
-        raise Refusal(
-            errno.EINVAL, "not '<level> [/cgroup]' nor '<scanned> <reclaimed> [<priority>] [/cgroup]'"
-        )
-    word, scanned, reclaimed, priority, cgroup = match.groups()
-    path = os.fsdecode(cgroup or b"/")
-    if word is not None:
-        return Injection(path, parse_wish(word).level, 0, 0, None)
-    pages = parse_number(scanned), parse_number(reclaimed)
-    if max(pages) > _PAGES_MAX:
-        raise Refusal(errno.EINVAL, "that many pages no machine has")
-    tried = None if priority is None else parse_number(priority)
-    if tried is not None and tried > PRIORITY_MAX:
-        raise Refusal(errno.EINVAL, f"a scan priority is 0 to {PRIORITY_MAX}")
-    return Injection(path, None, *pages, tried)
 
 
 def require_length(written: bytes) -> None:

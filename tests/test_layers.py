@@ -19,7 +19,7 @@ ORDER = [
     *("mounts", "client"),
     "pressurefs",  # the package itself: it is imported before any of its modules
     *("levels", "window", "tunables"),
-    "protocol",
+    *("protocol", "injection"),
     *("registry", "engine"),
     "poller",
     "caller",

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pressurefs.injection import parse_injection
 from pressurefs.levels import Level
 from pressurefs.protocol import (
     LINE_BYTES_MAX,
@@ -13,7 +14,6 @@ from pressurefs.protocol import (
     Refusal,
     Request,
     Wish,
-    parse_injection,
     parse_number,
     parse_request,
     parse_wish,

@@ -6,13 +6,12 @@ import os
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from pressurefs.injection import Injection, parse_injection
 from pressurefs.levels import PRIORITY_MAX, Level
 from pressurefs.protocol import (
     LINE_BYTES_MAX,
-    Injection,
     Refusal,
     Request,
-    parse_injection,
     parse_request,
     parse_wish,
 )

@@ -4,8 +4,9 @@ import errno
 
 import pytest
 
+from pressurefs.injection import Injection, parse_injection
 from pressurefs.levels import Level
-from pressurefs.protocol import Injection, Refusal, parse_injection, parse_number
+from pressurefs.protocol import Refusal, parse_number
 
 LOW, MEDIUM, OOM = Level
 

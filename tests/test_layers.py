@@ -43,6 +43,7 @@ ORDER = [
         "sources.looks",
         "sources.counts",
         "sources.memcg",
+        "sources.sampler",
         "sources.vmstat",
         "sources.libbpf",
         "sources.bpf",

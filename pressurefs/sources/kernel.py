@@ -19,7 +19,7 @@ from pressurefs.fanout import Fanout, Told
 from pressurefs.registry import Place
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.bpf import OWN, TRACEPOINTS, WORKER, VmpressureProgram
-from pressurefs.sources.memcg import CgroupSampler
+from pressurefs.sources.sampler import CgroupSampler
 from pressurefs.sources.vmstat import VmstatFile
 from pressurefs.window import Sample, Verdict
 

@@ -1,4 +1,4 @@
-"""The vmstat source: reclaim sampled from /proc/vmstat, and from memory.stat for cgroups (memcg.py).
+"""The vmstat source: reclaim sampled from /proc/vmstat, and from memory.stat for cgroups (sampler.py).
 
 Works anywhere, for anybody.
 
@@ -39,7 +39,8 @@ from pressurefs.sources.looks import (
     NEAR_SECONDS,
     HeldFile,
 )
-from pressurefs.sources.memcg import LIMIT_SECONDS, CgroupSampler
+from pressurefs.sources.memcg import LIMIT_SECONDS
+from pressurefs.sources.sampler import CgroupSampler
 from pressurefs.window import Sample
 
 # No machine fills memory faster: earlyoom's bound, above what two memory channels can zero.

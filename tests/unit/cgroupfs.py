@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pressurefs.cgroups import CgroupRoot
 from pressurefs.registry import Place
-from pressurefs.sources.memcg import CgroupSampler
+from pressurefs.sources.sampler import CgroupSampler
 from pressurefs.window import Sample
 
 # Excerpts; the counters that a test sets stand between others.

@@ -12,7 +12,8 @@ from typing import Self
 import pytest
 
 from pressurefs.sources.looks import BUSY_LINGER_SECONDS, BUSY_SECONDS, FAR_SECONDS, NEAR_SECONDS, HeldFile
-from pressurefs.sources.memcg import LATE_SECONDS, RETRY_SECONDS
+from pressurefs.sources.memcg import LATE_SECONDS
+from pressurefs.sources.sampler import RETRY_SECONDS
 from tests.unit.cgroupfs import Sampled
 
 

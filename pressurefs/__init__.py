@@ -24,7 +24,7 @@ Rooms, the lowest first; imports point downwards only:
     connection, filesystem        what FUSE asks of the tree, and what we say to the kernel unasked
     binding                       the Python packages that reach libfuse
     exits, log                    exit codes; lines that nobody waits for
-    staying, unmounting           memory under pressure; how a mount is taken away
+    staying, mountpoint           memory under pressure; where a mount is, before and after
     systemd                       what systemd is told
     status, daemon                what a mount says of itself; threads, start and stop
     picture, watching, plotting   for people: events as they come; a trace drawn

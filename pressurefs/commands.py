@@ -72,7 +72,7 @@ def _mount_options(lists: Sequence[str]) -> dict[str, str | bool]:
 
 def umount(parsed: argparse.Namespace) -> int:
     """Unmount."""
-    from pressurefs.unmounting import unmount  # noqa: PLC0415
+    from pressurefs.mountpoint import unmount  # noqa: PLC0415
 
     mountpoint = _require_mount(parsed.mountpoint)
     with or_exit(exits.UNEXPECTED, mountpoint):

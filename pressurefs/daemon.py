@@ -16,13 +16,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from enum import Enum, auto
 from pathlib import Path
 from typing import NamedTuple
 
-from pressurefs import exits, mounts, staying, systemd
+from pressurefs import exits, mountpoint, mounts, staying, systemd
 from pressurefs.binding import Loop
 from pressurefs.binding.choice import open_binding
 from pressurefs.cgroups import CgroupRoot
@@ -39,7 +39,6 @@ from pressurefs.signaller import Signaller
 from pressurefs.signaller.choice import open_signaller
 from pressurefs.sources import Source
 from pressurefs.sources.choice import Origin, Roots, may_be_kernel, open_source
-from pressurefs.unmounting import unmount
 
 _log = logging.getLogger("pressurefs.daemon")
 
@@ -108,7 +107,7 @@ class Daemon:
 
     def run(self) -> None:
         """Mount, serve until asked to stop or unmounted by somebody, and clean up; raise Exit on a fault."""
-        prepare_mountpoint(self._mountpoint, self._settings.options)
+        mountpoint.prepare(self._mountpoint, self._settings.options)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             # Before libfuse could set handlers of its own, which would end its loop behind our back.
             signal.signal(number, lambda *_: self._happened.put(_Event.ASKED_TO_STOP))
@@ -198,27 +197,12 @@ class Daemon:
             return None
 
     def _unmount(self) -> None:
-        """Take the mount away, gently if nobody uses it, by force if the kernel says so.
-
-        Detaching comes last: alone it would leave the loop running for whoever holds a file open.
-        Nothing to do where somebody else has unmounted it.
-        """
-        for how in ({}, {"force": True}, {"detach": True}):
-            for mountpoint in self._mountpoints():
-                topmost = mounts.topmost(mounts.read_mountinfo(), mountpoint)
-                if topmost is None or topmost.device != self._registrar.device:
-                    continue  # not ours to take away
-                with contextlib.suppress(OSError):
-                    unmount(mountpoint, **how)
-        left = self._mountpoints()
+        if self._registrar.device is None:
+            return  # it was never there
+        left = mountpoint.take_away(self._registrar.device)
         if left:
             why = "something else is mounted on top of it"
             self._fault = self._fault or Exit(exits.MOUNTPOINT_UNUSABLE, f"unmount {left[0]}", why)
-
-    def _mountpoints(self) -> list[str]:
-        """Return where we are mounted and can be unmounted, wherever a parent directory was moved to."""
-        rows = mounts.read_mountinfo()
-        return [row.mountpoint for row in rows if row.device == self._registrar.device]
 
     def _report_source(self) -> str:
         source = self._source
@@ -235,21 +219,6 @@ class _Event(Enum):
     ANSWERS = auto()
     ASKED_TO_STOP = auto()
     THREAD_ENDED = auto()
-
-
-def prepare_mountpoint(mountpoint: str, options: Mapping[str, str | bool]) -> None:
-    """Detach a dead mount of ours; raise Exit where the directory cannot be mounted on."""
-    mounted = mounts.topmost(mounts.read_mountinfo(), mountpoint)
-    if mounted is not None and mounted.filesystem_type == mounts.FILESYSTEM_TYPE:
-        if not mounts.is_dead(mountpoint):
-            raise Exit(exits.MOUNTPOINT_UNUSABLE, mountpoint, "pressurefs is mounted there already")
-        unmount(mountpoint, detach=True)
-        _log.warning("%s: detached a mount whose daemon is gone", mountpoint)
-    with or_exit(exits.MOUNTPOINT_UNUSABLE, mountpoint):
-        entries = os.listdir(mountpoint)
-    if entries and not options.get("nonempty"):
-        why = "the directory is not empty (-o nonempty mounts over what is there)"
-        raise Exit(exits.MOUNTPOINT_UNUSABLE, mountpoint, why)
 
 
 def _open_binding() -> type[Loop]:

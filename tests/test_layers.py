@@ -56,7 +56,7 @@ ORDER = [
     *("connection", "filesystem"),
     *("binding", "binding.fusepy", "binding.mfusepy", "binding.choice"),
     *("exits", "log"),
-    *("staying", "unmounting"),
+    *("staying", "mountpoint"),
     "systemd",
     *("status", "daemon"),
     *("picture", "watching", "plotting"),

@@ -1,0 +1,80 @@
+"""The place of a mount: made ready before, left as it was afterwards."""
+
+import contextlib
+import ctypes
+import errno
+import logging
+import os
+import subprocess
+from collections.abc import Mapping
+
+from pressurefs import exits, mounts
+from pressurefs.exits import Exit, or_exit
+
+_log = logging.getLogger("pressurefs.mountpoint")
+
+_MNT_FORCE = 1
+_MNT_DETACH = 2
+
+
+def prepare(mountpoint: str, options: Mapping[str, str | bool]) -> None:
+    """Detach a dead mount of ours; raise Exit where the directory cannot be mounted on."""
+    mounted = mounts.topmost(mounts.read_mountinfo(), mountpoint)
+    if mounted is not None and mounted.filesystem_type == mounts.FILESYSTEM_TYPE:
+        if not mounts.is_dead(mountpoint):
+            raise Exit(exits.MOUNTPOINT_UNUSABLE, mountpoint, "pressurefs is mounted there already")
+        unmount(mountpoint, detach=True)
+        _log.warning("%s: detached a mount whose daemon is gone", mountpoint)
+    with or_exit(exits.MOUNTPOINT_UNUSABLE, mountpoint):
+        entries = os.listdir(mountpoint)
+    if entries and not options.get("nonempty"):
+        why = "the directory is not empty (-o nonempty mounts over what is there)"
+        raise Exit(exits.MOUNTPOINT_UNUSABLE, mountpoint, why)
+
+
+def take_away(device: str) -> list[str]:
+    """Unmount what has this device number, "major:minor", and is not hidden; return where it is left.
+
+    Gently if nobody uses it, by force if the kernel says so.  Detaching comes last: alone it would leave the
+    FUSE loop running for whoever holds a file open.  Nothing to do where somebody else has unmounted it.
+    """
+    for how in ({}, {"force": True}, {"detach": True}):
+        for mountpoint in _mountpoints(device):
+            topmost = mounts.topmost(mounts.read_mountinfo(), mountpoint)
+            if topmost is not None and topmost.device == device:
+                with contextlib.suppress(OSError):
+                    unmount(mountpoint, **how)
+    return _mountpoints(device)
+
+
+def _mountpoints(device: str) -> list[str]:
+    """Return where it is mounted and can be unmounted, wherever a parent directory was moved to."""
+    return [row.mountpoint for row in mounts.read_mountinfo() if row.device == device]
+
+
+def unmount(mountpoint: str, *, force: bool = False, detach: bool = False) -> None:
+    """umount2(2), or fusermount(1) where that is not allowed.  Raises OSError."""
+    flags = (_MNT_FORCE if force else 0) | (_MNT_DETACH if detach else 0)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.umount2(os.fsencode(mountpoint), flags) == 0:
+        return
+    error = ctypes.get_errno()
+    if error == errno.EPERM and os.geteuid() != 0:
+        _fusermount(mountpoint, lazily=detach)
+        return
+    raise OSError(error, os.strerror(error), mountpoint)
+
+
+def _fusermount(mountpoint: str, *, lazily: bool) -> None:
+    option = "-uz" if lazily else "-u"
+    for program in ("fusermount", "fusermount3"):
+        try:
+            done = subprocess.run(
+                [program, option, "--", mountpoint], capture_output=True, text=True, check=False
+            )
+        except FileNotFoundError:
+            continue
+        if done.returncode == 0:
+            return
+        raise OSError(errno.EBUSY, done.stderr.strip() or os.strerror(errno.EBUSY), mountpoint)
+    raise OSError(errno.EPERM, "an ordinary user needs fusermount to unmount", mountpoint)

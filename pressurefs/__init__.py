@@ -7,6 +7,7 @@
 Rooms, the lowest first; imports point downwards only:
 
     mounts, client                what is mounted where; what an application does to be told
+    paths                         how cgroups are named
     levels, window, tunables      the arithmetic: pages in, a level out
     protocol, injection           bytes in, a request out, or the errno that refuses it
     registry, engine              who listens, and who must hear a verdict

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 
 from pressurefs.cgroups import Cgroup, CgroupRoot
 from pressurefs.debug import SourceReport, build_debug_directory
-from pressurefs.engine import MACHINE
 from pressurefs.exchange import Exchange
 from pressurefs.levels import Level
 from pressurefs.mirror import Mirror, list_children
+from pressurefs.paths import MACHINE
 from pressurefs.protocol import EVENT_CONTROL, VMPRESSURE, Grammar, Mode, Refusal, parse_number
 from pressurefs.registrar import ControlFile, Registrar
 from pressurefs.tree import ALWAYS_READY, Access, Directory, Entry, File, Node

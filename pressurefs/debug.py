@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 
 from pressurefs.cgroups import CgroupRoot
-from pressurefs.engine import MACHINE
 from pressurefs.exchange import Exchange
 from pressurefs.injection import parse_injection
 from pressurefs.levels import Thresholds
+from pressurefs.paths import MACHINE
 from pressurefs.protocol import Refusal, parse_number
 from pressurefs.tree import Access, Directory, File, Node
 from pressurefs.tunables import Tunables

@@ -5,16 +5,15 @@ the registry and the tunables.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 
 from pressurefs.levels import Level
+from pressurefs.paths import BELOW, upwards
 from pressurefs.protocol import Mode
 from pressurefs.registry import Registration, Registry
 from pressurefs.tunables import Tunables
 from pressurefs.window import Sample, Verdict, Window
 
-MACHINE = "/"  # the top directory: the kernel's root cgroup
-BELOW = "/"  # at the end of a path: a cgroup below it, not told from others there
 HISTORY_WINDOWS = 4096
 
 
@@ -81,11 +80,3 @@ class Engine:
             was_heard = was_heard or bool(heard) or any(one.level <= verdict.level for one in here)
             modes = (Mode.HIERARCHY,) if was_heard else (Mode.DEFAULT, Mode.HIERARCHY)
         return heard
-
-
-def upwards(cgroup: str) -> Iterator[str]:
-    """Yield a cgroup's path and those of its ancestors, the machine last."""
-    while cgroup != MACHINE:
-        yield cgroup
-        cgroup = cgroup.rpartition("/")[0] or MACHINE
-    yield MACHINE

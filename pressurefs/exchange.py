@@ -12,7 +12,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pressurefs.engine import MACHINE, Engine
+from pressurefs.engine import Engine
+from pressurefs.paths import MACHINE
 from pressurefs.poller import Poller
 from pressurefs.registry import Holdings, Place, Registration, Registry
 from pressurefs.tunables import Tunables

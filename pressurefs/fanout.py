@@ -16,8 +16,8 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pressurefs._native import ffi, lib
-from pressurefs.engine import MACHINE, upwards
 from pressurefs.levels import Level, Thresholds, rfc_scale_pages
+from pressurefs.paths import MACHINE, upwards
 from pressurefs.poller import Poller
 from pressurefs.protocol import Mode, Refusal
 from pressurefs.registry import Place, Registration

@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from pressurefs.caller import Caller, Inode, read_groups, read_inode, require_eventfd, require_open
 from pressurefs.cgroups import Cgroup
-from pressurefs.engine import MACHINE
 from pressurefs.exchange import Exchange
+from pressurefs.paths import MACHINE
 from pressurefs.poller import Opening, Poller
 from pressurefs.protocol import Grammar, Mode, Refusal, Request, Wish, refusal_of, require_length
 from pressurefs.registry import Registration

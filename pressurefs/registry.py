@@ -10,6 +10,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, TypeVar
 
 from pressurefs.levels import Level
+from pressurefs.paths import MACHINE
 from pressurefs.protocol import Mode
 
 _Counted = TypeVar("_Counted")
@@ -163,4 +164,4 @@ def _place_of(registration: Registration) -> Place:
 
 
 def _hears_limits(registration: Registration) -> bool:
-    return registration.cgroup != "/" or registration.mode is not Mode.LOCAL
+    return registration.cgroup != MACHINE or registration.mode is not Mode.LOCAL

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from pressurefs.cgroups import Cgroup, CgroupRoot
 from pressurefs.exchange import Exchange
+from pressurefs.paths import parent_of
 from pressurefs.protocol import Refusal, refusal_of
 
 _log = logging.getLogger("pressurefs.removals")
@@ -76,7 +77,7 @@ class Removals:
 
     def follow(self, cgroup: Cgroup) -> None:
         """Watch a cgroup from here on; refuse with ENODEV what was removed, or with our own shortage."""
-        parent = cgroup.path.rpartition("/")[0] or "/"
+        parent = parent_of(cgroup.path)
         try:
             fd = self._cgroups.open(parent, os.O_PATH | os.O_DIRECTORY)
         except FileNotFoundError:
@@ -127,7 +128,7 @@ class Removals:
         """
         for path in [self._unsure.pop() for _ in range(len(self._unsure))]:
             self._end_if_seen_gone(path)
-        needed = {path.rpartition("/")[0] or "/" for path in listened}
+        needed = {parent_of(path) for path in listened}
         with self._lock:
             for watch, (parent, followed) in list(self._watches.items()):
                 if parent not in needed and now - followed > _LINGER_SECONDS:

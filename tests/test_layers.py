@@ -18,6 +18,7 @@ FOLDER = Path(pressurefs.__file__).parent
 ORDER = [
     *("mounts", "client"),
     "pressurefs",  # the package itself: it is imported before any of its modules
+    "paths",
     *("levels", "window", "tunables"),
     *("protocol", "injection"),
     *("registry", "engine"),

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pressurefs.cgroups import CgroupRoot
-from pressurefs.engine import BELOW, MACHINE
 from pressurefs.fanout import Fanout, Told
+from pressurefs.paths import BELOW, MACHINE
 from pressurefs.registry import Place
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.bpf import OWN, TRACEPOINTS, WORKER, VmpressureProgram

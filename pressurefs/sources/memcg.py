@@ -28,7 +28,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from pressurefs.cgroups import CgroupRoot
-from pressurefs.engine import BELOW
+from pressurefs.paths import BELOW
 from pressurefs.registry import Place
 from pressurefs.sources.counts import NOTHING, Counts, parse_events, parse_stat
 from pressurefs.sources.looks import (

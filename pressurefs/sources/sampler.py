@@ -4,13 +4,14 @@ memcg.py has what a look finds, and the facts about the files.
 """
 
 import errno
+import itertools
 import logging
 import math
 import resource
 import select
 
 from pressurefs.cgroups import CgroupRoot
-from pressurefs.engine import MACHINE
+from pressurefs.paths import MACHINE, upwards
 from pressurefs.registry import Place
 from pressurefs.sources.looks import FAR_SECONDS, NEAR_SECONDS
 from pressurefs.sources.memcg import FILES, CgroupLook, SampledCgroup
@@ -158,9 +159,7 @@ class CgroupSampler:
         for cgroup in self._cgroups.values():
             cgroup.children, cgroup.parent = [], None
         for cgroup in self._cgroups.values():
-            path = cgroup.path
-            while path and cgroup.parent is None:
-                path = path.rpartition("/")[0]
-                cgroup.parent = self._cgroups.get(path)
+            above = (self._cgroups.get(path) for path in itertools.islice(upwards(cgroup.path), 1, None))
+            cgroup.parent = next(filter(None, above), None)
             if cgroup.parent is not None:
                 cgroup.parent.children.append(cgroup)

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pressurefs.cgroups import CgroupRoot
+from pressurefs.paths import MACHINE
 from pressurefs.registry import Place
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.looks import (
@@ -209,9 +210,9 @@ class VmstatSource:
         self._busy_until = now + BUSY_LINGER_SECONDS
         samples = []
         if scanned or reclaimed:
-            samples.append(Sample(now, "/", scanned, reclaimed))
+            samples.append(Sample(now, MACHINE, scanned, reclaimed))
         if stalls and not reclaimed and self._is_exhausted():
-            samples.append(Sample(now, "/", 0, 0, EXHAUSTED_PRIORITY))
+            samples.append(Sample(now, MACHINE, 0, 0, EXHAUSTED_PRIORITY))
         return samples
 
     def _is_stalled(self, now: float) -> bool:

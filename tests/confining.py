@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 UNIT = Path(__file__).parents[1] / "pressurefs" / "share" / "systemd" / "pressurefs.service"
@@ -27,13 +27,19 @@ def read_settings() -> dict[str, str]:
     return dict(re.findall(r"^(\w+)=(.*)$", UNIT.read_text(), re.MULTILINE))
 
 
-def expand(names: Iterable[str]) -> Iterator[str]:
-    """Yield the system calls that are meant; a name that begins with @ stands for a set of systemd's."""
+def read_sets() -> dict[str, list[str]]:
+    """Return the sets of system calls that systemd knows: names that begin with @, and what is in each."""
+    listed = ["systemd-analyze", "--no-pager", "syscall-filter"]
+    shown = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
+    blocks = re.findall(r"^(@[\w-]+)\n((?: .*\n)*)", shown, re.MULTILINE)
+    return {name: re.findall(r"^ +([@\w-]+)$", members, re.MULTILINE) for name, members in blocks}
+
+
+def expand(names: Iterable[str], sets: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Yield the system calls that are meant."""
     for name in names:
         if name.startswith("@"):
-            listed = ["systemd-analyze", "--no-pager", "syscall-filter", name]
-            shown = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
-            yield from expand(re.findall(r"^ +([@\w-]+)$", shown, re.MULTILINE))
+            yield from expand(sets[name], sets)
         else:
             yield name
 
@@ -55,7 +61,7 @@ def main(command: list[str]) -> None:
     """Become the command."""
     settings = read_settings()
     rights = [f"+{right.removeprefix('CAP_').lower()}" for right in settings["CapabilityBoundingSet"].split()]
-    allow_only(expand(settings["SystemCallFilter"].split()))
+    allow_only(expand(settings["SystemCallFilter"].split(), read_sets()))
     confined = ["setpriv", f"--bounding-set=-all,{','.join(rights)}", "--no-new-privs", "--", *command]
     os.execvp(confined[0], confined)  # noqa: S606
 

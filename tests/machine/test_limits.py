@@ -7,6 +7,7 @@ memory, so what is heard is the limits' doing.
 import functools
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +22,28 @@ Outcome = dict[str, Any]
 TRACEPOINTS = "6.12 kernel:windows=tracepoints"
 
 
-@functools.cache
-def play(where: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Play limits.py on a kernel by a source; return the directory of what it has left."""
-    kernel, source = where.split()
-    out = tmp_path_factory.mktemp("limits")
-    listener = out / "listener"
-    subprocess.run(["cc", "-o", listener, ROOT / "tests" / "clients" / "listener.c"], check=True)
-    command = [str(ROOT / "scripts" / "machine"), "--kernel", kernel, "--memory", "1G"]
-    options = ["--seconds", "600", "--out", str(out), "--", "env", f"PRESSUREFS_LISTENER={listener}"]
-    command += [*options, ".venv/bin/python", "-m", "tests.machine.limits", source]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    # The transcript belongs to the evidence: pytest shows it with -s, and when a test fails.
-    print(f"Linux {kernel}, source {source}\n{done.stdout}")
-    if done.returncode == NO_MACHINE:
-        leave_out("machine", done.stderr.strip())
-    assert done.returncode == 0, done.stderr
-    return out
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Play limits.py on a kernel by a source, once; return the directory of what it has left."""
+
+    @functools.cache
+    def play(where: str) -> Path:
+        kernel, source = where.split()
+        out = tmp_path_factory.mktemp("limits")
+        listener = out / "listener"
+        subprocess.run(["cc", "-o", listener, ROOT / "tests" / "clients" / "listener.c"], check=True)
+        command = [str(ROOT / "scripts" / "machine"), "--kernel", kernel, "--memory", "1G"]
+        options = ["--seconds", "600", "--out", str(out), "--", "env", f"PRESSUREFS_LISTENER={listener}"]
+        command += [*options, ".venv/bin/python", "-m", "tests.machine.limits", source]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        # The transcript belongs to the evidence: pytest shows it with -s, and when a test fails.
+        print(f"Linux {kernel}, source {source}\n{done.stdout}")
+        if done.returncode == NO_MACHINE:
+            leave_out("machine", done.stderr.strip())
+        assert done.returncode == 0, done.stderr
+        return out
+
+    return play
 
 
 @pytest.fixture(
@@ -47,9 +53,9 @@ def play(where: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
         TRACEPOINTS,
     ],
 )
-def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+def outcomes(request: pytest.FixtureRequest, played: Callable[[str], Path]) -> dict[str, Outcome]:
     """What limits.py tells of each scenario, on one kernel by one source."""
-    out = play(request.param, tmp_path_factory)
+    out = played(request.param)
     told: dict[str, Outcome] = json.loads((out / "limits.json").read_text())
     return told
 
@@ -145,9 +151,9 @@ def test_removal_under_load(outcomes: dict[str, Outcome]) -> None:
 
 
 @pytest.mark.parametrize("kernel", ["6.12", "6.1"])
-def test_trace_gives_the_same_windows(tmp_path_factory: pytest.TempPathFactory, kernel: str) -> None:
+def test_trace_gives_the_same_windows(played: Callable[[str], Path], kernel: str) -> None:
     """What the kernel source has judged, by priority too, is what the arithmetic makes of its trace."""
-    out = play(f"{kernel} kernel", tmp_path_factory)
+    out = played(f"{kernel} kernel")
     recorded = [window for sample in read_trace(out / "trace.jsonl") for window in judge([sample])]
     judged = [line.split()[1:] for line in (out / "history").read_text().splitlines()[1:]]
     assert {window[3] for window in judged} > {"-"}, "no priority was seen"

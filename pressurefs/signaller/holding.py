@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("pressurefs.signaller")
 
-# Begun so often.  Two looks, each begun and collected by a sweep that comes every second, are 20 s at most.
+# Begun so often.  Two looks, each begun and collected by a sweep, are 20 s; 30 s where there are so many to
+# be swept that sweeps come every 10 s.
 LOOK_SECONDS = 8.0
 
 # Left for looks, which are what frees the others.
@@ -87,7 +88,7 @@ class HoldingSignaller:
         if self._aio == ffi.NULL:
             raise OSError(ffi.errno, os.strerror(ffi.errno))
         self._may_look = lib.pfs_same_table(os.getpid(), os.getpid()) == 1
-        self.limits = "no io_uring here: a registration outlives its eventfd by up to 20 s"
+        self.limits = "no io_uring here: a registration outlives its eventfd by up to 30 s"
         if not self._may_look:
             self.limits = "no io_uring and no kcmp here: a registration lasts until the unmount"
         self._taker = Taker()

@@ -86,12 +86,12 @@ def test_a_million_records(mount: Mounted, listener: int, seed: str) -> None:
     "lie", ["52: Descriptor()", "62: Descriptor(eventfd=True)", "70: Descriptor(eventfd=True)"]
 )
 def test_a_disagreement_is_found(mount: Mounted, seed: str, lie: str) -> None:
-    """Where the model is told a lie about one descriptor, a few thousand records bring it to light."""
+    """Where the model is told a lie about one descriptor, some ten thousand records bring it to light."""
     with Puppet() as puppet:
         puppet.do(f"sys.path.insert(0, {str(ROOT)!r})")
         puppet.do("from tests.fuzz.writer import FuzzWriter; from tests.fuzz.model import Descriptor")
         puppet.do(f"fuzz = FuzzWriter({mount.vmpressure!r}, 0, 0)")
         puppet.do(f"fuzz.suppose({{{lie}}})")
-        outcome = cast("Outcome", puppet.do(f"fuzz.run({seed!r}, 5000)"))
+        outcome = cast("Outcome", puppet.do(f"fuzz.run({seed!r}, 50_000)"))
     assert outcome["disagreements"]
     assert all("the model says" in told for told in outcome["disagreements"])

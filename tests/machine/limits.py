@@ -33,6 +33,8 @@ SECONDS = 4.0
 SETTLED_SECONDS = 1.0
 # Reclaim at a limit begins within a second, but an emulated machine may be slow to fill memory.
 PATIENCE_SECONDS = 40.0
+# ... and slower to fill swap, too.
+DEATH_SECONDS = 150.0
 
 # Who listens in every scenario: cgroup, level, mode.  /jobs is the parent of /jobs/box, where the loads run,
 # and of /jobs/beside, where nothing does.
@@ -101,17 +103,22 @@ def play(
     wishes: list[tuple[str, str, str]],
     *starts: Callable[[], contextlib.AbstractContextManager[int]],
     until_dead: bool = False,
+    until_heard: str | None = None,
 ) -> dict[str, Any]:
-    """Run loads for some seconds of events, or until one of them is dead; return what was heard."""
+    """Run loads for some seconds of events, or until one of them is dead; return what was heard.
+
+    ``until_heard``: the listener who must have heard, too.
+    """
     ears = Ears(wishes)
     with contextlib.ExitStack() as stack:
         pidfds = [stack.enter_context(start()) for start in starts]
-        end = time.monotonic() + PATIENCE_SECONDS
+        end = time.monotonic() + (DEATH_SECONDS if until_dead else PATIENCE_SECONDS)
         died = None
         while time.monotonic() < end and died is None:
             if loads.is_dead(pidfds, 0.002):
                 died = time.monotonic()
-            if ears.collect() and ears.first and not until_dead:
+            is_enough = until_heard is None or until_heard in ears.first
+            if ears.collect() and ears.first and is_enough and not until_dead:
                 end = min(end, min(ears.first.values()) + SECONDS)
     heard = dict(ears.settle())
     ears.close()
@@ -213,7 +220,7 @@ def main(source: str) -> int:
     with serving(MOUNT, source, out / "trace.jsonl"), loads.big_file(BIG, 4 * LIMIT) as path:
         (CGROUPS / "jobs" / "box" / "memory.swap.max").write_text("0")
         tell("stream at a limit", play(EVERYWHERE, box(loads.stream, path)))
-        tell("thrash at a limit", play(EVERYWHERE, *thrashing(path)))
+        tell("thrash at a limit", play(EVERYWHERE, *thrashing(path), until_heard="/jobs/box medium,local"))
         tell("thrash, nobody in the box", play(parents_only, *thrashing(path)))
         tell(
             "thrash, a level not reached",

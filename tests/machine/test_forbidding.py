@@ -22,7 +22,7 @@ wait $!
 
 def test_locked_down() -> None:
     """doctor and --source kernel say that the kernel is locked down, and so does auto, by vmstat."""
-    machine = [str(ROOT / "scripts" / "machine"), "--append", "lockdown=confidentiality"]
+    machine = [str(ROOT / "scripts" / "machine"), "--seconds", "600", "--append", "lockdown=confidentiality"]
     command = [*machine, "--", "bash", "-c", PLAY]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode == NO_MACHINE:

@@ -17,7 +17,7 @@ NO_MACHINE = 125
 LOADS = ("stream", "thrash", "bomb")
 LEVELS = ("low", "medium", "oom")
 WINDOW = 512
-REGISTERING_SECONDS = 3  # a replay begins with the mount, so its first sample comes so much later
+REGISTERING_SECONDS = 5  # a replay begins with the mount, so its first sample comes so much later
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_replay_is_the_live_run(out: Path, events: dict[str, dict[str, int]], fu
     with tempfile.TemporaryDirectory(prefix="pressurefs-test-") as name:
         trace = Path(name, "trace")
         trace.write_text(begin_later((out / "trace.jsonl").read_text(), REGISTERING_SECONDS * speed))
-        with mounted(Path(name), "--source", f"replay:{trace},speed={speed}") as mount, Puppet() as puppet:
+        with Puppet() as puppet, mounted(Path(name), "--source", f"replay:{trace},speed={speed}") as mount:
             puppet.do("events = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(3)]")
             for at, level in enumerate(LEVELS):
                 puppet.do(f"write({mount.vmpressure!r}, f'{{events[{at}]}} {level}')")

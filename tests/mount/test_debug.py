@@ -49,6 +49,7 @@ def test_each_write_is_warned_of(mount: Mounted) -> None:
         write(mount, name, text)
         mount.await_said("please tell us why this was needed", before + 1)
         assert f"vmpressure.debug/{name} written by uid 0, pid {os.getpid()}" in mount.said()
+    mount.await_said("refused uid 0: EINVAL")
     told = mount.said()
     assert [mount.debug(name) for name in ("README", "history", "registrations", "source")]
     assert mount.said() == told
@@ -100,7 +101,7 @@ def test_inject_nonsense(mount: Mounted, text: str) -> None:
 def test_inject_no_cgroup(mount: Mounted, name: str) -> None:
     """Only a cgroup that is there can have an event, by its one name: no link is followed, none leads out."""
     (mount.path.parent / "cgroups" / "link").symlink_to("a")
-    assert write(mount, "inject", f"low {name}") in (errno.ENOENT, errno.ELOOP, errno.EXDEV, errno.ENOTDIR)
+    assert write(mount, "inject", f"low {name}") == errno.ENOENT
     assert len(mount.debug("history").splitlines()) == 1
 
 

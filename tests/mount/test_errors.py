@@ -16,7 +16,7 @@ from pressurefs.caller import Caller
 from pressurefs.filesystem import Operations
 from pressurefs.protocol import refusal_of
 from pressurefs.tree import Directory, File
-from tests.mounted import Mounted, mounted
+from tests.mounted import DEADLINE_SECONDS, Mounted, mounted
 from tests.puppet import Puppet
 
 NOBODY = 65534
@@ -185,19 +185,16 @@ def test_eventfd_as_a_path(mount: Mounted, caller: Puppet, line: str) -> None:
     assert answer(caller, "write(path, '52 low')") == 0
 
 
-def test_other_control_file(mount: Mounted, caller: Puppet) -> None:
+def test_other_control_file(mount: Mounted, caller: Puppet, place: Path) -> None:
     """Another file of the same mount is not the control file, nor is the same inode number elsewhere."""
     caller.do(f"fd = os.open({str(mount.path / 'vmpressure_sensitivity')!r}, os.O_RDONLY); os.dup2(fd, 60)")
     assert answer(caller, "write(path, '52 60 low')") == errno.EINVAL
-    inode = os.stat(mount.vmpressure).st_ino
-    # Every proc mount has small inode numbers of its own under another device.
-    caller.do("import glob")
-    same = caller.do(
-        f"[p for p in glob.glob('/sys/*') + glob.glob('/dev/*') if os.stat(p).st_ino == {inode}]"
-    )
-    for other in same:
-        caller.do(f"fd = os.open({other!r}, os.O_RDONLY); os.dup2(fd, 60)")
+    (elsewhere := place / "elsewhere").mkdir()
+    with mounted(elsewhere) as other:
+        assert os.stat(other.vmpressure).st_ino == os.stat(mount.vmpressure).st_ino
+        caller.do(f"fd = os.open({other.vmpressure!r}, os.O_RDONLY); os.dup2(fd, 60)")
         assert answer(caller, "write(path, '52 60 low')") == errno.EINVAL
+        caller.do("os.close(fd); os.close(60)")
 
 
 def test_control_file_not_readable(mount: Mounted) -> None:
@@ -250,6 +247,7 @@ def test_invisible_writer(place: Path, fuse: None) -> None:  # noqa: ARG001
     with mounted(place, through=["unshare", "--pid", "--fork"]) as mount, Puppet() as puppet:
         assert answer(puppet, f"write({mount.vmpressure!r}, f'{{os.eventfd(0)}} low')") == errno.ESRCH
         subprocess.run(["umount", mount.path], check=True)
+        assert mount.process.wait(DEADLINE_SECONDS) == 0
 
 
 def test_writer_of_another_user(place: Path, fuse: None) -> None:  # noqa: ARG001

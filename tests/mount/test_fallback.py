@@ -80,13 +80,13 @@ def test_refusals(either: Mounted, puppet: Puppet) -> None:
 
 def test_says_so(aio: Mounted) -> None:
     """The log and the debug directory say what this way cannot promise."""
-    limits = "no io_uring here: a registration outlives its eventfd by up to 20 s"
+    limits = "no io_uring here: a registration outlives its eventfd by up to 30 s"
     aio.await_said(f"signaller aio: {limits}")
     assert f"signaller_limits {limits}\n" in aio.debug("source")
 
 
 @pytest.mark.parametrize(
-    ("way", "told"), [("io_uring", "with their eventfds"), ("aio", "late: .* by up to 20 s")]
+    ("way", "told"), [("io_uring", "with their eventfds"), ("aio", "late: .* by up to 30 s")]
 )
 def test_doctor_says_so(native: None, way: str, told: str) -> None:  # noqa: ARG001
     """What this machine allows is told without a mount."""

@@ -1,5 +1,6 @@
 """Callers that mean harm: nobody else waits, and the daemon can always be ended."""
 
+import contextlib
 import os
 import resource
 import select
@@ -32,15 +33,17 @@ def test_epoll_set_with_many_rows(mount: Mounted) -> None:
         hostile.do(f"duplicates = [os.dup(event) for _ in range({rows})]")
         hostile.do("for duplicate in duplicates: sets.register(duplicate, 0)")
         hostile.send(
-            f"began = time.monotonic()\n"
-            f"for line in (f'{{sets.fileno()}} low', f'{{event}} {{sets.fileno()}} low'):\n"
-            f"    try: write({mount.vmpressure!r}, line)\n"
-            f"    except OSError as error: assert error.errno in (13, 22), error\n"
-            f"took = time.monotonic() - began\n"
+            f"took = []\n"
+            f"for _ in range(3):\n"
+            f"    began = time.monotonic()\n"
+            f"    for line in (f'{{sets.fileno()}} low', f'{{event}} {{sets.fileno()}} low'):\n"
+            f"        try: write({mount.vmpressure!r}, line)\n"
+            f"        except OSError as error: assert error.errno in (13, 22), error\n"
+            f"    took.append(time.monotonic() - began)\n"
         )
         assert hostile.receive() == {"value": None}
-        # Rendering the rows takes a second and more; the two refusals take some 100 us.
-        assert hostile.do("took") < 0.5
+        # Rendering the rows takes a second and more, each time; the two refusals take some 100 us.
+        assert hostile.do("min(took)") < 0.5
 
 
 def test_swapped_descriptor(mount: Mounted) -> None:
@@ -77,10 +80,10 @@ done.set(); thread.join()
 
 def test_connection_has_the_lowest_numbers(mount: Mounted) -> None:
     """At the end the connection is closed before anything that a writer may have brought in."""
-    links = {
-        int(fd): os.readlink(f"/proc/{mount.process.pid}/fd/{fd}")
-        for fd in os.listdir(f"/proc/{mount.process.pid}/fd")
-    }
+    links = {}
+    for fd in os.listdir(f"/proc/{mount.process.pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            links[int(fd)] = os.readlink(f"/proc/{mount.process.pid}/fd/{fd}")
     connection = [fd for fd, link in links.items() if link == "/dev/fuse"]
     assert len(connection) == 2
     lowest_free = next(fd for fd in range(1000) if fd not in links)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pressurefs.registrar import DESCRIPTORS_PER_CGROUP
-from tests.mounted import Mounted, eventually, mounted
+from tests.mounted import Mounted, eventually, mounted, readable
 from tests.puppet import Puppet, drain, write
 from tests.unit.cgroupfs import Cgroupfs
 from tests.unit.procfs import Procfs
@@ -34,15 +34,16 @@ class Limited:
         write(f"{self.mount.path}{cgroup}/vmpressure", f"{fd} low,{mode}")
         return fd
 
-    def thrash(self, limited: str, until: int) -> None:
-        """Let a cgroup reclaim at its limit until an eventfd is signalled."""
+    def thrash(self, limited: str, *until: int) -> None:
+        """Let a cgroup reclaim at its limit until these eventfds are signalled, all but in one moment."""
 
         def signalled() -> bool:
             self.tree.reach(limited)
             self.tree.scan(limited, 600, 600)
-            return drain(until) > 0
+            return readable(until[0], 0)
 
         eventually(signalled)
+        assert all(readable(one) for one in until)
 
 
 @pytest.fixture
@@ -62,9 +63,7 @@ def test_limit_is_heard(limited: Limited) -> None:
     above = {mode: limited.listen("/a", mode) for mode in MODES}
     top = {mode: limited.listen("", mode) for mode in MODES}
     elsewhere = limited.listen("/e", "default")
-    limited.thrash("/a/b", until=here["local"])
-    assert drain(here["default"])
-    assert drain(here["hierarchy"])
+    limited.thrash("/a/b", *here.values(), above["hierarchy"], top["hierarchy"])
     assert [mode for mode in MODES if drain(above[mode])] == ["hierarchy"]
     assert [mode for mode in MODES if drain(top[mode])] == ["hierarchy"]
     assert not drain(elsewhere)
@@ -76,8 +75,7 @@ def test_limit_is_heard(limited: Limited) -> None:
 def test_limit_that_nobody_listens_at(limited: Limited, at: str, unnamed: str) -> None:
     """A limit below is heard by all but the local listeners, and history shows it as of one unnamed."""
     fds = {mode: limited.listen(at, mode) for mode in MODES}
-    limited.thrash("/a/b", until=fds["default"])
-    assert drain(fds["hierarchy"])
+    limited.thrash("/a/b", fds["default"], fds["hierarchy"])
     assert not drain(fds["local"])
     cgroups = {line.split()[1] for line in limited.mount.debug("history").splitlines()[1:]}
     assert cgroups == {unnamed}

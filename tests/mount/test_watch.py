@@ -69,6 +69,7 @@ def test_no_event_is_lost(mount: Mounted) -> None:
         assert process.wait(DEADLINE_SECONDS) == 7
         assert process.stdout is not None
         lines = [line.split() for line in process.stdout]
+    assert mount.process.wait(DEADLINE_SECONDS) == 0
     sums = {
         level: sum(int(count) for _, one, count in lines if one == level)
         for level in ("low", "medium", "oom")
@@ -85,6 +86,7 @@ def test_unmount_ends_it(mount: Mounted) -> None:
         mount.process.terminate()
         assert process.communicate() == ("", f"pressurefs: {mount.path}: was unmounted\n")
         assert process.returncode == 7
+    assert mount.process.wait(DEADLINE_SECONDS) == 0
 
 
 def test_interrupt_ends_it(mount: Mounted) -> None:
@@ -265,6 +267,7 @@ def test_end_restores_the_terminal(mount: Mounted, how: str) -> None:
         terminal.rows()
         assert_restored(terminal)
         assert (b"was unmounted" in terminal.sent) is (how == "unmount")
+    assert how != "unmount" or mount.process.wait(DEADLINE_SECONDS) == 0
 
 
 def test_dumb_terminal(mount: Mounted) -> None:

@@ -6,8 +6,10 @@ setup() {
     MOUNT=$WORK/cgroup
     mkdir "$MOUNT"
     export PRESSUREFS_MOUNT=$MOUNT
-    mkdir -p "$WORK/tree/some/cgroup"
-    mount_pressurefs --debug --cgroup "$WORK/tree"
+    mkdir -p "$WORK/tree/some/cgroup" "$WORK/still"
+    # This machine as it is, and as it stays: nothing happens that a test does not do.
+    cp /proc/{vmstat,zoneinfo,meminfo} "$WORK/still"
+    mount_pressurefs --debug --cgroup "$WORK/tree" --proc "$WORK/still"
 }
 
 teardown() {

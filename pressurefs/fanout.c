@@ -4,7 +4,9 @@
  *
  * This is the event path of the source `kernel`. It takes no memory, opens
  * nothing and waits for nobody: under the pressure that it reports, each of
- * those would come too late. What it needs was made when somebody registered.
+ * those would come too late. What it needs was made when somebody registered;
+ * the kernel keeps a node for each ring that a thread submits to, and that is
+ * made then, too: see pfs_fanout_warm().
  *
  * Python keeps the same registrations (registry.py, engine.py) and is told of
  * each window afterwards: for history, and for the listeners that only Python
@@ -43,6 +45,7 @@ struct pfs_listener {
 	struct pfs_place *place;
 	struct pfs_listener *before;
 	struct pfs_listener *next;
+	struct pfs_listener *next_cold; /* among those whom the reader has not submitted for */
 };
 
 /* A cgroup that somebody listens to, and the nearest such above it. */
@@ -56,18 +59,26 @@ struct pfs_place {
 
 struct pfs_fanout {
 	uint64_t top; /* the number of the directory whose place is the machine's */
-	int listening_fd;
-	struct pfs_shared *shared;
 	struct pfs_thresholds thresholds;
 	struct pfs_place *buckets[PFS_BUCKETS];
+	struct pfs_listener *cold;
+	int cold_fd; /* an eventfd by which the reader learns of them; -1: no reader */
+	/* The BPF program's; under pfs_sharing. */
+	int listening_fd;
+	struct pfs_shared *shared;
 };
 
-/* A window, and what became of it. */
+/* A window, and what became of it. `is_told`: not where the place had gone meanwhile. */
 struct pfs_told {
 	struct pfs_window window;
 	uint32_t index_percent;
 	int32_t level;
+	int32_t is_told;
 };
+
+/* What is said to the BPF program, which may be taken away at any moment by another
+ * thread. Not the event path's lock: bpf(2) takes memory, and may wait for it. */
+static pthread_mutex_t pfs_sharing = PTHREAD_MUTEX_INITIALIZER;
 
 static uint32_t pfs_index(uint32_t scanned, uint32_t reclaimed, const struct pfs_thresholds *thresholds)
 {
@@ -127,12 +138,15 @@ static void pfs_fanout_tell(struct pfs_fanout *fanout, const struct pfs_window *
 	uint64_t listening = window->listening == fanout->top ? PFS_MACHINE : window->listening;
 	bool is_ancestor = window->cgroup != listening;
 	bool was_heard = false;
+	struct pfs_place *place;
 
 	pthread_mutex_lock(&pfs_signalling);
+	place = pfs_fanout_find(fanout, listening);
 	told->window = *window;
 	told->index_percent = pfs_index(window->scanned, window->reclaimed, &fanout->thresholds);
 	told->level = pfs_level(told->index_percent, &fanout->thresholds);
-	for (struct pfs_place *place = pfs_fanout_find(fanout, listening); place; place = place->parent) {
+	told->is_told = place != NULL;
+	for (; place; place = place->parent) {
 		if (pfs_place_tell(place, told->level, is_ancestor, was_heard))
 			was_heard = true;
 		is_ancestor = true;
@@ -151,14 +165,13 @@ static int pfs_fanout_mark(const struct pfs_fanout *fanout, uint64_t cgroup, boo
 	attr.key = (uint64_t)(uintptr_t)&cgroup;
 	if (is_listened)
 		attr.value = (uint64_t)(uintptr_t)&yes;
-	/* The program may be taken away at any moment, by another thread. */
-	pthread_mutex_lock(&pfs_signalling);
+	pthread_mutex_lock(&pfs_sharing);
 	if (fanout->listening_fd >= 0) {
 		attr.map_fd = (uint32_t)fanout->listening_fd;
 		marked = (int)syscall(SYS_bpf, is_listened ? BPF_MAP_UPDATE_ELEM : BPF_MAP_DELETE_ELEM, &attr,
 				      sizeof(attr));
 	}
-	pthread_mutex_unlock(&pfs_signalling);
+	pthread_mutex_unlock(&pfs_sharing);
 	return marked;
 }
 
@@ -180,6 +193,7 @@ static struct pfs_fanout *pfs_fanout_open(uint64_t top)
 		return NULL;
 	fanout->top = top;
 	fanout->listening_fd = -1;
+	fanout->cold_fd = -1;
 	return fanout;
 }
 
@@ -187,11 +201,13 @@ static void pfs_fanout_tune(struct pfs_fanout *fanout, const struct pfs_threshol
 {
 	pthread_mutex_lock(&pfs_signalling);
 	fanout->thresholds = *thresholds;
+	pthread_mutex_unlock(&pfs_signalling);
+	pthread_mutex_lock(&pfs_sharing);
 	if (fanout->shared) {
 		__atomic_store_n(&fanout->shared->window_pages, thresholds->window_pages, __ATOMIC_RELAXED);
 		__atomic_store_n(&fanout->shared->oom_priority, thresholds->oom_priority, __ATOMIC_RELAXED);
 	}
-	pthread_mutex_unlock(&pfs_signalling);
+	pthread_mutex_unlock(&pfs_sharing);
 }
 
 /* From here on tell the BPF program what it must know. */
@@ -199,10 +215,10 @@ static int pfs_fanout_attach(struct pfs_fanout *fanout, int listening_fd, void *
 {
 	struct pfs_thresholds thresholds = fanout->thresholds;
 
-	pthread_mutex_lock(&pfs_signalling);
+	pthread_mutex_lock(&pfs_sharing);
 	fanout->listening_fd = listening_fd;
 	fanout->shared = shared;
-	pthread_mutex_unlock(&pfs_signalling);
+	pthread_mutex_unlock(&pfs_sharing);
 	pfs_fanout_tune(fanout, &thresholds);
 	for (size_t at = 0; at < PFS_BUCKETS; at++)
 		for (struct pfs_place *place = fanout->buckets[at]; place; place = place->next)
@@ -214,14 +230,26 @@ static int pfs_fanout_attach(struct pfs_fanout *fanout, int listening_fd, void *
 /* Its map and its memory are about to go. */
 static void pfs_fanout_detach(struct pfs_fanout *fanout)
 {
-	pthread_mutex_lock(&pfs_signalling);
+	pthread_mutex_lock(&pfs_sharing);
 	fanout->listening_fd = -1;
 	fanout->shared = NULL;
+	pthread_mutex_unlock(&pfs_sharing);
+}
+
+static void pfs_fanout_unlink(struct pfs_fanout *fanout, struct pfs_place *place)
+{
+	struct pfs_place **at = pfs_fanout_bucket(fanout, place->cgroup);
+
+	pthread_mutex_lock(&pfs_signalling);
+	while (*at != place)
+		at = &(*at)->next;
+	*at = place->next;
 	pthread_mutex_unlock(&pfs_signalling);
 }
 
-/* The place of a cgroup, made if there is none; NULL and errno. */
-static struct pfs_place *pfs_fanout_place(struct pfs_fanout *fanout, uint64_t cgroup)
+/* The place of a cgroup, made below `parent` if there is none; NULL and errno. The
+ * program is told last: what it says of a place must find it, and all above it. */
+static struct pfs_place *pfs_fanout_place(struct pfs_fanout *fanout, uint64_t cgroup, struct pfs_place *parent)
 {
 	struct pfs_place *place = pfs_fanout_find(fanout, cgroup);
 
@@ -231,17 +259,19 @@ static struct pfs_place *pfs_fanout_place(struct pfs_fanout *fanout, uint64_t cg
 	if (!place)
 		return NULL;
 	place->cgroup = cgroup;
-	if (pfs_fanout_mark_place(fanout, cgroup, true) < 0) {
-		int saved = errno;
-
-		free(place);
-		errno = saved;
-		return NULL;
-	}
+	place->parent = parent;
 	pthread_mutex_lock(&pfs_signalling);
 	place->next = *pfs_fanout_bucket(fanout, cgroup);
 	*pfs_fanout_bucket(fanout, cgroup) = place;
 	pthread_mutex_unlock(&pfs_signalling);
+	if (pfs_fanout_mark_place(fanout, cgroup, true) < 0) {
+		int saved = errno;
+
+		pfs_fanout_unlink(fanout, place);
+		free(place);
+		errno = saved;
+		return NULL;
+	}
 	return place;
 }
 
@@ -252,24 +282,40 @@ static void pfs_fanout_set_parent(struct pfs_place *place, struct pfs_place *par
 	pthread_mutex_unlock(&pfs_signalling);
 }
 
-/* Nobody listens there any more, and no place has it as parent. */
+/* Nobody listens there any more, and no place has it as parent. What the program has
+ * said of it and the reader has not read is left to Python. */
 static void pfs_fanout_drop_place(struct pfs_fanout *fanout, struct pfs_place *place)
 {
-	struct pfs_place **at = pfs_fanout_bucket(fanout, place->cgroup);
-
-	pthread_mutex_lock(&pfs_signalling);
-	while (*at != place)
-		at = &(*at)->next;
-	*at = place->next;
-	pthread_mutex_unlock(&pfs_signalling);
 	/* A removed cgroup's number is never used again: a row that stays costs its memory, no event. */
 	pfs_fanout_mark_place(fanout, place->cgroup, false);
+	pfs_fanout_unlink(fanout, place);
 	free(place);
 }
 
-static struct pfs_listener *pfs_place_add(struct pfs_place *place, struct pfs_ring *ring, int level, int mode)
+/* Submit nothing to the ring of each listener that came since the last time. The kernel
+ * allocates a node for a thread's first submission to a ring; so this is the reader's
+ * to do, before it has anything to tell. */
+static void pfs_fanout_warm(struct pfs_fanout *fanout)
+{
+	pthread_mutex_lock(&pfs_signalling);
+	for (; fanout->cold; fanout->cold = fanout->cold->next_cold)
+		syscall(SYS_io_uring_enter, fanout->cold->ring->fd, 1, 0, 0, NULL, 0);
+	pthread_mutex_unlock(&pfs_signalling);
+}
+
+/* `cold_fd`: an eventfd of the reader's, which does not block; -1: the reader ends. */
+static void pfs_fanout_warn_of_cold(struct pfs_fanout *fanout, int cold_fd)
+{
+	pthread_mutex_lock(&pfs_signalling);
+	fanout->cold_fd = cold_fd;
+	pthread_mutex_unlock(&pfs_signalling);
+}
+
+static struct pfs_listener *pfs_place_add(struct pfs_fanout *fanout, struct pfs_place *place,
+					  struct pfs_ring *ring, int level, int mode)
 {
 	struct pfs_listener *listener = calloc(1, sizeof(*listener));
+	uint64_t one = 1;
 
 	if (!listener)
 		return NULL;
@@ -284,16 +330,28 @@ static struct pfs_listener *pfs_place_add(struct pfs_place *place, struct pfs_ri
 	else
 		place->first = listener;
 	place->last = listener;
+	if (ring) {
+		listener->next_cold = fanout->cold;
+		fanout->cold = listener;
+		/* A counter that is full wakes the reader no less. */
+		if (fanout->cold_fd >= 0 && write(fanout->cold_fd, &one, sizeof(one)) < 0 && errno == EAGAIN)
+			errno = 0;
+	}
 	pthread_mutex_unlock(&pfs_signalling);
 	return listener;
 }
 
 /* The ring is not used any more when this returns; whether anybody is left there. */
-static int pfs_listener_drop(struct pfs_listener *listener)
+static int pfs_listener_drop(struct pfs_fanout *fanout, struct pfs_listener *listener)
 {
 	struct pfs_place *place = listener->place;
+	struct pfs_listener **cold = &fanout->cold;
 
 	pthread_mutex_lock(&pfs_signalling);
+	while (*cold && *cold != listener)
+		cold = &(*cold)->next_cold;
+	if (*cold)
+		*cold = listener->next_cold;
 	if (listener->before)
 		listener->before->next = listener->next;
 	else

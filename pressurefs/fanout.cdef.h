@@ -27,6 +27,7 @@ struct pfs_told {
 	struct pfs_window window;
 	uint32_t index_percent;
 	int32_t level;
+	int32_t is_told;
 };
 struct pfs_known {
 	uint32_t gfp;
@@ -53,13 +54,14 @@ void pfs_fanout_tune(struct pfs_fanout *fanout, const struct pfs_thresholds *thr
 void pfs_fanout_tell(struct pfs_fanout *fanout, const struct pfs_window *window, struct pfs_told *told);
 
 struct pfs_place;
-struct pfs_place *pfs_fanout_place(struct pfs_fanout *fanout, uint64_t cgroup);
+struct pfs_place *pfs_fanout_place(struct pfs_fanout *fanout, uint64_t cgroup, struct pfs_place *parent);
 void pfs_fanout_set_parent(struct pfs_place *place, struct pfs_place *parent);
 void pfs_fanout_drop_place(struct pfs_fanout *fanout, struct pfs_place *place);
 
 struct pfs_listener;
-struct pfs_listener *pfs_place_add(struct pfs_place *place, struct pfs_ring *ring, int level, int mode);
-int pfs_listener_drop(struct pfs_listener *listener);
+struct pfs_listener *pfs_place_add(struct pfs_fanout *fanout, struct pfs_place *place, struct pfs_ring *ring,
+				   int level, int mode);
+int pfs_listener_drop(struct pfs_fanout *fanout, struct pfs_listener *listener);
 
 struct pfs_reader;
 struct pfs_reader *pfs_reader_open(struct pfs_fanout *fanout, int ring_fd, size_t ring_bytes, int told_fd);

@@ -37,7 +37,8 @@ class Told(NamedTuple):
 
     ``cgroup``: the inode number of the target of the reclaim, 0 for the machine.  ``listening``: that of the
     nearest cgroup that is listened to.  ``time``: monotonic seconds.  ``priority``: None where that was no
-    reason.  ``injected``: of the pages scanned, what stands for the priority.
+    reason.  ``injected``: of the pages scanned, what stands for the priority.  ``is_told``: not where nobody
+    listened there any more when it was to be told.
     """
 
     time: float
@@ -49,6 +50,7 @@ class Told(NamedTuple):
     index_percent: int
     level: Level
     injected: int
+    is_told: bool
 
 
 class Fanout:
@@ -75,16 +77,20 @@ class Fanout:
     def add(self, registration: Registration) -> None:
         """Let a registration hear from here on; Refusal where there is no room for it."""
         ring = registration.handle if self.tells(registration) else ffi.NULL
-        place = self._place(Place(registration.cgroup, registration.birth))
+        key = Place(registration.cgroup, registration.birth)
+        is_new = key not in self._places
+        place = self._place(key)
         level, mode = registration.level.value, _MODES[registration.mode]
-        listener = lib.pfs_place_add(place, ring, level, mode)
+        listener = lib.pfs_place_add(self._fanout, place, ring, level, mode)
         if listener == ffi.NULL:
+            if is_new:
+                self._leave(key)
             raise Refusal(errno.ENOMEM, os.strerror(errno.ENOMEM))
         self._listeners[registration.token] = listener
 
     def drop(self, registration: Registration) -> None:
         """End it; its handle is not used any more."""
-        if not lib.pfs_listener_drop(self._listeners.pop(registration.token)):
+        if not lib.pfs_listener_drop(self._fanout, self._listeners.pop(registration.token)):
             self._leave(Place(registration.cgroup, registration.birth))
 
     def tune(self, thresholds: Thresholds) -> None:
@@ -115,13 +121,12 @@ class Fanout:
         place = self._places.get(key)
         if place is not None:
             return place
-        place = lib.pfs_fanout_place(self._fanout, key.birth)
+        place = lib.pfs_fanout_place(self._fanout, key.birth, self._nearest_above(key.cgroup))
         if place == ffi.NULL:
             number = errno.ENOMEM if ffi.errno == errno.ENOMEM else errno.ENFILE
             raise Refusal(number, "no more cgroups can be listened to")
         self._places[key] = self._by_path[key.cgroup] = place
         self._paths[key.birth] = key.cgroup
-        lib.pfs_fanout_set_parent(place, self._nearest_above(key.cgroup))
         self._arrange_below(key.cgroup)
         return place
 
@@ -183,6 +188,7 @@ class Reader:
                     told.index_percent,
                     Level(told.level),
                     window.injected,
+                    bool(told.is_told),
                 )
 
     def close(self) -> None:

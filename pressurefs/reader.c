@@ -28,6 +28,7 @@ struct pfs_reader {
 	int stop_fd;
 	int epoll_fd;
 	int told_fd; /* an eventfd: there is something for Python */
+	int cold_fd; /* an eventfd: there are listeners to warm up for */
 	size_t page_size;
 	size_t ring_bytes;
 	uint64_t *consumed;
@@ -102,6 +103,7 @@ static void *pfs_reader_run(void *argument)
 	/* What is used first under pressure must be found under pressure: code, stack, the mutex. */
 	pfs_fanout_tell(reader->fanout, &nobody, &told);
 	while (awaited.data.fd != reader->stop_fd) {
+		pfs_fanout_warm(reader->fanout);
 		/* A counter that is full tells Python no less. */
 		if (pfs_reader_drain(reader) && write(reader->told_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 			break;
@@ -122,6 +124,8 @@ static void pfs_reader_free(struct pfs_reader *reader)
 		munmap(reader->consumed, reader->page_size);
 	if (reader->epoll_fd >= 0)
 		close(reader->epoll_fd);
+	if (reader->cold_fd >= 0)
+		close(reader->cold_fd);
 	if (reader->stop_fd >= 0)
 		close(reader->stop_fd);
 	free(reader);
@@ -145,9 +149,11 @@ static struct pfs_reader *pfs_reader_open(struct pfs_fanout *fanout, int ring_fd
 	reader->records = MAP_FAILED;
 	reader->consumed = mmap(NULL, reader->page_size, PROT_READ | PROT_WRITE, MAP_SHARED, ring_fd, 0);
 	reader->stop_fd = eventfd(0, EFD_CLOEXEC);
+	reader->cold_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	reader->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-	if (reader->consumed == MAP_FAILED || reader->stop_fd < 0 || reader->epoll_fd < 0 ||
-	    pfs_reader_await(reader, reader->stop_fd) < 0 || pfs_reader_await(reader, ring_fd) < 0)
+	if (reader->consumed == MAP_FAILED || reader->stop_fd < 0 || reader->cold_fd < 0 || reader->epoll_fd < 0 ||
+	    pfs_reader_await(reader, reader->stop_fd) < 0 || pfs_reader_await(reader, reader->cold_fd) < 0 ||
+	    pfs_reader_await(reader, ring_fd) < 0)
 		goto failed;
 	reader->records_size = reader->page_size + 2 * ring_bytes;
 	mapped = mmap(NULL, reader->records_size, PROT_READ, MAP_SHARED | MAP_POPULATE, ring_fd,
@@ -159,6 +165,7 @@ static struct pfs_reader *pfs_reader_open(struct pfs_fanout *fanout, int ring_fd
 	/* Touched now: a page that is touched first under pressure must be found under pressure. */
 	memset(reader->told, 0xff, sizeof(reader->told));
 
+	pfs_fanout_warn_of_cold(fanout, reader->cold_fd);
 	/* Signals are Python's main thread's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -166,6 +173,7 @@ static struct pfs_reader *pfs_reader_open(struct pfs_fanout *fanout, int ring_fd
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (!errno)
 		return reader;
+	pfs_fanout_warn_of_cold(fanout, -1);
 failed:
 	pfs_reader_free(reader);
 	return NULL;
@@ -188,6 +196,7 @@ static void pfs_reader_close(struct pfs_reader *reader)
 {
 	uint64_t one = 1;
 
+	pfs_fanout_warn_of_cold(reader->fanout, -1);
 	if (write(reader->stop_fd, &one, sizeof(one)) == sizeof(one))
 		pthread_join(reader->thread, NULL);
 	pfs_reader_free(reader);

@@ -184,8 +184,16 @@ static __always_inline struct work find_work(void *context)
 
 static __always_inline void tell_work(const struct work *one, __u64 pages)
 {
-	if (SCANNED(pages))
-		tell((struct mem_cgroup *)one->memcg, pages, PFS_NO_PRIORITY, 0);
+	struct mem_cgroup *memcg = (struct mem_cgroup *)one->memcg;
+	__u64 *late;
+
+	if (!SCANNED(pages))
+		return;
+	late = find_window(number_of(memcg));
+	if (late)
+		pages += __sync_lock_test_and_set(late, 0);
+	if (!tell(memcg, pages, PFS_NO_PRIORITY, 0) && late)
+		__sync_fetch_and_add(late, pages);
 }
 
 /* What the worker takes it takes under a lock, a moment after its entry, and other

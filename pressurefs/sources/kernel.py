@@ -92,7 +92,7 @@ class KernelSource:
 
     def read(self, now: float) -> Sequence[Sample | Verdict]:
         """Return what was told since the last look, oldest first; OSError where not all is told."""
-        told = [self._verdict(one) for one in self._program.reader.take()]
+        told = [self._seen(one) for one in self._program.reader.take()]
         self._told_at = now if told else -math.inf
         if self._is_watched and now - self._watched >= WATCH_SECONDS:
             self._watch(now)
@@ -119,9 +119,13 @@ class KernelSource:
         if self._counted == counted and self._scanned - scanned > WATCH_PAGES:
             raise SourceUnavailable(errno.ENODATA, "kswapd scans, and vmpressure() is not told")
 
-    def _verdict(self, told: Told) -> Verdict:
+    def _seen(self, told: Told) -> Sample | Verdict:
+        """Return what was told as a verdict; as a sample, for Python to judge and to tell, what was not."""
+        path = self._path(told)
+        if not told.is_told:
+            return Sample(told.time, path, told.scanned - told.injected, told.reclaimed, told.priority)
         pages = told.scanned, told.reclaimed, told.priority
-        return Verdict(told.time, self._path(told), *pages, told.index_percent, told.level, told.injected)
+        return Verdict(told.time, path, *pages, told.index_percent, told.level, told.injected)
 
     def _path(self, told: Told) -> str:
         """Return the target's path; that of who listens, marked, where it has gone meanwhile."""

@@ -33,11 +33,12 @@ def record(source: Source, file: TextIO, seconds: float | None) -> None:
     started = time.monotonic()
     ends = None if seconds is None else started + seconds
     source.start(started)
+    timeline = _Timeline(started)
     try:
         while True:
             now = time.monotonic()
             for seen in source.read(now):
-                print(render_sample(_since(started, seen)), file=file)
+                print(render_sample(timeline.put(seen)), file=file)
             due = source.next_look()
             if due is None or (ends is not None and now >= ends):
                 break
@@ -100,9 +101,10 @@ class TraceWriter:
 
     def _write(self) -> None:
         try:
+            timeline = _Timeline(self._started)
             self._write_lines([self._header])
             while (samples := self._looks.get()) is not None:
-                self._write_lines(render_sample(_since(self._started, one)) for one in samples)
+                self._write_lines(render_sample(timeline.put(one)) for one in samples)
         except OSError as error:
             self._end(error.strerror)
             with contextlib.suppress(OSError):
@@ -117,11 +119,22 @@ class TraceWriter:
         self._whole_bytes += size
 
 
-def _since(started: float, seen: Sample | Verdict) -> Sample:
-    """Return what a source saw as a trace has it: a window is the one sample that fills it again."""
-    # What its priority has added, that priority adds when it is played.
-    scanned = seen.scanned - (seen.injected if isinstance(seen, Verdict) else 0)
-    return Sample(max(0.0, seen.time - started), seen.cgroup, scanned, seen.reclaimed, seen.priority)
+class _Timeline:
+    """What a source saw, as a trace has it: seconds since its start, which never go backwards.
+
+    Of two processors that fill a window in one moment the second may be told first.
+    """
+
+    def __init__(self, started: float) -> None:
+        self._started = started
+        self._last = 0.0
+
+    def put(self, seen: Sample | Verdict) -> Sample:
+        """Return the sample to write; a window is the one that fills it again."""
+        self._last = max(self._last, seen.time - self._started)
+        # What its priority has added, that priority adds when it is played.
+        scanned = seen.scanned - (seen.injected if isinstance(seen, Verdict) else 0)
+        return Sample(self._last, seen.cgroup, scanned, seen.reclaimed, seen.priority)
 
 
 def _render_header(source: Source) -> str:

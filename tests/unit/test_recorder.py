@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pressurefs.levels import PROFILES
+from pressurefs.levels import PROFILES, Level
 from pressurefs.recorder import TraceWriter, record
 from pressurefs.registry import Place
 from pressurefs.sources.replay import ReplaySource
@@ -118,6 +118,19 @@ def test_record_of_windows_gives_the_same_windows(samples: list[Sample], profile
     _, played = parse_trace(file.getvalue().splitlines())
     again = [Window().add(one._replace(time=0.0), thresholds) for one in played]
     assert again == [verdict._replace(time=0.0) for verdict in judged]
+
+
+def test_time_never_goes_backwards() -> None:
+    """Windows that come in another order than they were filled in make a trace that can be read."""
+
+    class Unordered(Judging):
+        def read(self, now: float) -> Sequence[Sample | Verdict]:
+            return [window._replace(time=now - 0.001 * at) for at, window in enumerate(super().read(now))]
+
+    window = Verdict(0.0, "/", 512, 512, None, 0, Level.LOW)
+    file = io.StringIO()
+    record(Unordered([window] * 3), file, None)
+    assert len(list(parse_trace(file.getvalue().splitlines())[1])) == 3
 
 
 def test_record_ends_in_time() -> None:

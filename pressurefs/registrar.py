@@ -102,8 +102,9 @@ class Registrar:
             raise Refusal(errno.EBUSY, "the open file is polled already")
         self._require_quota(caller.uid)
         self._follow(control)
-        opening.poller, opening.token = Poller(opening.wake), next(self._tokens)
-        self._admit(control, caller, wish, opening.token, opening.poller)
+        poller, token = Poller(opening.wake), next(self._tokens)
+        self._admit(control, caller, wish, token, poller)
+        opening.poller, opening.token = poller, token
 
     def _admit(self, control: ControlFile, caller: Caller, wish: Wish, token: int, handle: object) -> None:
         mode = wish.mode or control.unnamed_mode

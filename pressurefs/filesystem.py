@@ -140,12 +140,12 @@ class Operations:
 
     def chmod(self, path: str, mode: int) -> int:
         """Change the permission bits."""
-        self.find(path).change_mode(mode)
+        self._find_own(path).change_mode(mode)
         return 0
 
     def chown(self, path: str, uid: int, gid: int) -> int:
-        """Change owner and group."""
-        self.find(path).change_owner(uid, gid)
+        """Change owner and group; to whom, the kernel has checked."""
+        self._find_own(path).change_owner(uid, gid)
         return 0
 
     def utimens(self, path: str, _times: tuple[int, int] | None = None) -> int:
@@ -165,6 +165,17 @@ class Operations:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     mknod = mkdir = unlink = rmdir = symlink = link = _not_permitted
+
+    def _find_own(self, path: str) -> Node:
+        """Return a node of the caller's.
+
+        The kernel goes by what it was told of the owner last; by an open file of a removed cgroup that may
+        be another's than the one of the cgroup which has its name.
+        """
+        node = self.find(path)
+        if self._read_caller().uid not in (0, node.uid):
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        return node
 
     def find(self, path: str) -> Node:
         """Return the node of a path whose characters stand for bytes."""

@@ -179,6 +179,22 @@ def test_old_handle(mount: Mounted, tree: Path, puppet: Puppet) -> None:
     os.close(keep)
 
 
+@pytest.mark.parametrize("change", ["os.fchmod(held, 0)", "os.fchown(held, -1, 1000)"])
+def test_old_handle_of_a_former_owner(mount: Mounted, tree: Path, change: str) -> None:
+    """Who owned a removed cgroup has no say in the files of another that has its name."""
+    path = make_cgroup(tree / "one")
+    os.chown(path, 1000, 1000)
+    keep = os.open(path, os.O_PATH)
+    with Puppet(uid=1000) as former:
+        former.do(f"held = os.open({str(mount.path / 'one' / 'vmpressure')!r}, os.O_RDWR)")
+        remove_cgroup(path)
+        make_cgroup(path)
+        assert refusal(former, change) == errno.EPERM
+    seen = os.stat(mount.path / "one" / "vmpressure")
+    assert (seen.st_mode, seen.st_uid, seen.st_gid) == (stat.S_IFREG | 0o666, 0, 0)
+    os.close(keep)
+
+
 @pytest.fixture
 def listener(mount: Mounted, tree: Path, puppet: Puppet) -> Puppet:
     """A puppet with an eventfd, registered at /one in both grammars, and a poller."""

@@ -182,14 +182,12 @@ class Exchange:
             removed = self._registry.born(cgroup, births)
             if removed:
                 self._engine.forget(cgroup)
-                self._signal(removed)
-                self._drop(one.token for one in removed)
+                self._end_with_a_signal(removed)
 
     def end_all(self) -> None:
         """Signal every registration once, and end them: what the kernel does when a cgroup goes."""
         with self._lock:
-            self._signal(list(self._registry))
-            self._drop(self._registry.tokens())
+            self._end_with_a_signal(list(self._registry))
 
     def tune(self, setting: Callable[[Tunables, int], None], value: int) -> None:
         """Turn one of the tunables; ValueError where the value is out of range."""
@@ -249,10 +247,26 @@ class Exchange:
         if rings:
             self._signaller.signal(rings)
 
+    def _end_with_a_signal(self, registrations: list[Registration]) -> None:
+        """As the kernel does when a cgroup goes: nothing comes any more, then one signal, the last."""
+        if self._fanout is not None:
+            for one in registrations:
+                self._fanout.drop(one)
+        self._signal(registrations)
+        self._forget(one.token for one in registrations)
+
     def _is_told_in_c(self, registration: Registration) -> bool:
         return self._fanout is not None and self._fanout.tells(registration)
 
     def _drop(self, tokens: Iterable[int], *, with_eventfd: bool = False) -> list[Registration]:
+        ended = [one for one in map(self._registry.find, tokens) if one is not None]
+        if self._fanout is not None:
+            for one in ended:
+                self._fanout.drop(one)
+        return self._forget((one.token for one in ended), with_eventfd=with_eventfd)
+
+    def _forget(self, tokens: Iterable[int], *, with_eventfd: bool = False) -> list[Registration]:
+        """End registrations that the fan-out does not know any more."""
         cgroups = len(self._registry.sampled())
         ended = self._registry.remove(tokens)
         if len(self._registry.sampled()) != cgroups:
@@ -261,8 +275,6 @@ class Exchange:
             if not self._registry.births(cgroup):
                 self._engine.forget(cgroup)
         for registration in ended:
-            if self._fanout is not None:
-                self._fanout.drop(registration)
             self._let_go_of(registration, with_eventfd=with_eventfd)
         return ended
 

@@ -96,9 +96,9 @@ class Registry:
             _count_down(self._by_uid, registration.uid)
         return ended
 
-    def tokens(self) -> set[int]:
-        """Return the tokens of all live registrations."""
-        return set(self._by_token)
+    def find(self, token: int) -> Registration | None:
+        """Return the live registration of a token."""
+        return self._by_token.get(token)
 
     def cgroups(self) -> frozenset[str]:
         """Return the cgroups that have registrations."""

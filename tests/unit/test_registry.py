@@ -46,7 +46,7 @@ class RegistryMachine(RuleBasedStateMachine):
     @rule()
     def remove_all(self) -> None:
         """Remove what lives."""
-        self.registry.remove(self.registry.tokens())
+        self.registry.remove([one.token for one in self.registry])
         self.model = []
 
     @invariant()
@@ -54,7 +54,8 @@ class RegistryMachine(RuleBasedStateMachine):
         """Check what lives, in its order, and what each user holds."""
         assert list(self.registry) == self.model
         assert len(self.registry) == len(self.model)
-        assert self.registry.tokens() == {one.token for one in self.model}
+        assert {one.token for one in self.registry} == {one.token for one in self.model}
+        assert all(self.registry.find(one.token) is one for one in self.model)
         hearing = [one for one in self.model if (one.cgroup, one.mode) != ("/", Mode.LOCAL)]
         hear_limits = {Place(one.cgroup, one.birth) for one in hearing}
         assert self.registry.sampled() == hear_limits

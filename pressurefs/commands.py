@@ -129,17 +129,23 @@ def eventfd_read(parsed: argparse.Namespace) -> int:
 
 def wait(parsed: argparse.Namespace) -> int:
     """Wait for the first event."""
-    event_fd = os.eventfd(0)
-    _register(event_fd, parsed.level, client.control_path(_found_mount(), parsed.cgroup))
-    return exits.TIMED_OUT if client.wait(event_fd, parsed.timeout) is None else exits.DONE
+    event_fd, mount = os.eventfd(0), _found_mount()
+    control = client.control_path(mount, parsed.cgroup)
+    _register(event_fd, parsed.level, control)
+    if client.wait(event_fd, parsed.timeout) is None:
+        return exits.TIMED_OUT
+    # The end of the cgroup or of the mount is signalled, too, and by then the path is gone.
+    if not control.exists():
+        raise _end_of(mount, control)
+    return exits.DONE
 
 
 def inject(parsed: argparse.Namespace) -> int:
     """Write into the debug directory of a mount."""
     path = Path(_require_mount(parsed.mountpoint), "vmpressure.debug", "inject")
-    if not path.parent.is_dir():
-        raise Exit(exits.UNEXPECTED, parsed.mountpoint, "mounted without --debug")
     with or_exit(exits.UNEXPECTED, str(path)):
+        if not path.parent.is_dir():
+            raise Exit(exits.UNEXPECTED, parsed.mountpoint, "mounted without --debug")
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         os.write(fd, os.fsencode(" ".join(parsed.words)))
     return exits.DONE
@@ -157,9 +163,14 @@ def watch(parsed: argparse.Namespace) -> int:
         watch(listening, sys.stdout, str(control.parent))
     except KeyboardInterrupt:
         return exits.DONE
+    raise _end_of(mount, control)
+
+
+def _end_of(mount: str, control: Path) -> Exit:
+    """Return what is said where a control file is gone."""
     if _is_pressurefs(mount):
-        raise Exit(exits.UNEXPECTED, str(control.parent), "the cgroup was removed")
-    raise Exit(exits.NOT_A_PRESSUREFS_MOUNT, mount, "was unmounted")
+        return Exit(exits.UNEXPECTED, str(control.parent), "the cgroup was removed")
+    return Exit(exits.NOT_A_PRESSUREFS_MOUNT, mount, "was unmounted")
 
 
 def status(parsed: argparse.Namespace) -> int:
@@ -167,15 +178,18 @@ def status(parsed: argparse.Namespace) -> int:
     from pressurefs.status import examine_machine, read_mount  # noqa: PLC0415
 
     mountpoint = _found_mount() if parsed.mountpoint is None else _require_mount(parsed.mountpoint)
-    known = read_mount(mountpoint)
+    with or_exit(exits.UNEXPECTED, mountpoint):
+        known = read_mount(mountpoint)
     machine = examine_machine()
     if parsed.json:
         import json  # noqa: PLC0415
 
         print(json.dumps({**known, "machine": machine}))
     else:
-        told = {name: value for name, value in known.items() if value is not None}
-        _print_table({**told, **machine})
+        why_not = "not told: it takes root" if known["debug"] else "not told: mounted without --debug"
+        _print_table({name: why_not if value is None else value for name, value in known.items()})
+        print("\nWhat this machine allows the one who asks:")
+        _print_table(machine)
     return exits.DONE
 
 

@@ -41,6 +41,43 @@ load mounted
     [ "$output" = "pressurefs: $MOUNT/vmpressure.debug/inject: No such file or directory" ]
 }
 
+@test "wait fails when the mount ends" {
+    pressurefs wait oom 2>"$WORK/said" 3>&- &
+    until [ "$(wc -l <"$MOUNT/vmpressure.debug/registrations")" -eq 1 ]; do sleep 0.1; done
+    pressurefs umount "$MOUNT"
+    code=0
+    wait $! || code=$?
+    [ "$code" -eq 7 ]
+    [ "$(cat "$WORK/said")" = "pressurefs: $MOUNT: was unmounted" ]
+}
+
+@test "record writes a trace, without a mount, for as long as it is told" {
+    run pressurefs record --source vmstat --proc "$WORK/still" --seconds 0.5 "$WORK/trace"
+    [ "$status" -eq 0 ]
+    [[ $(head -n 1 "$WORK/trace") == '{"format": "pressurefs-trace", "version": 1, '*'"source": "vmstat"}' ]]
+    replayed=pressurefs/share/traces/stream-then-thrash.jsonl
+    run pressurefs record --source "replay:$replayed,speed=1000" "$WORK/trace"
+    [ "$status" -eq 0 ]
+    [ "$(wc -l <"$WORK/trace")" -eq "$(wc -l <"$replayed")" ]
+    run pressurefs record --source nonsense "$WORK/trace"
+    [ "$status" -eq 5 ]
+    run pressurefs record /dev/full
+    [ "$output" = 'pressurefs: /dev/full: No space left on device' ]
+}
+
+@test "what asks a dead mount says so in a line" {
+    kill -9 "$DAEMON"
+    wait "$DAEMON" || true
+    for command in "status $MOUNT" "inject $MOUNT low"; do
+        run pressurefs $command
+        [ "$status" -eq 1 ]
+        [[ $output == 'pressurefs: '*': Transport endpoint is not connected' ]]
+    done
+    umount -l "$MOUNT"
+    rm "$WORK/ready"
+    mount_pressurefs --debug
+}
+
 @test "status tells of the mount and of the machine" {
     run pressurefs status "$MOUNT"
     [ "$status" -eq 0 ]

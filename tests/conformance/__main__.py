@@ -5,6 +5,8 @@ import sys
 from tests.conformance.acting import Actor
 from tests.conformance.table import bytes_of, read_rows
 
+if len(sys.argv) != 2:
+    sys.exit(__doc__)
 actor = Actor(sys.argv[1], sys.argv[1])
 rows = read_rows()
 agree = 0

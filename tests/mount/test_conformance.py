@@ -69,7 +69,9 @@ def test_rows(actor: Puppet, capsys: pytest.CaptureFixture[str]) -> None:
     answers = {row: perform(actor, row) for row in rows}
     agreeing = [row for row in rows if answers[row] == row.result]
     with capsys.disabled():
-        print(f"\n{len(answers)} rows ran, {len(agreeing)} agree, {len(DEPARTURES)} depart as named")
+        print(f"\n{len(answers)} rows ran, {len(agreeing)} agree, {len(DEPARTURES)} depart as named:")
+        for case, (answer, why) in DEPARTURES.items():
+            print(f"    {case}: {answer}; {why}")
     differing = {row.case: answers[row] for row in rows if row not in agreeing}
     assert differing == {case: answer for case, (answer, _) in DEPARTURES.items()}
     assert len(agreeing) == len(rows) - len(DEPARTURES)

@@ -22,8 +22,13 @@ _log = logging.getLogger("pressurefs.sampler")
 # Nobody nests cgroups so deep but to make us walk; cgroup v2 allows any number.
 LEVELS_MAX = 128
 
-# What could not be opened for want of descriptors, watches or memory is tried again after so long.
+# What could not be opened, for want of descriptors, watches or memory or because it has no files just now, is
+# tried again after so long.
 RETRY_SECONDS = 1.0
+
+# When the memory controller is switched off the files go, and their alarm with them, while the cgroup stays.
+# So often it is asked whether they are there: that is an epoll_ctl(2) each.
+ASK_SECONDS = 10.0
 
 # Cgroups right below the top may take this share of our descriptors, for listeners at the top.
 _DESCRIPTORS_SHARE = 0.5
@@ -47,6 +52,7 @@ class CgroupSampler:
         self._by_fd: dict[int, SampledCgroup] = {}
         self._awake: set[SampledCgroup] = set()
         self._open_at = math.inf  # when to see again which cgroups are to be open
+        self._ask_at = -math.inf
         self._was_short = False
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._below_top_max = int(soft * _DESCRIPTORS_SHARE) // len(FILES)
@@ -70,6 +76,9 @@ class CgroupSampler:
         """
         if now >= self._open_at:
             self._open_at = now + self._hold_open()
+        if now >= self._ask_at:
+            self._ask_at = now + ASK_SECONDS
+            self._ask()
         due = {self._by_fd[fd] for fd, _ in self._epoll.poll(0)}
         due.update(cgroup for cgroup in self._awake if cgroup.due <= now)
         if not due:
@@ -82,6 +91,7 @@ class CgroupSampler:
             self._close(cgroup)
         if look.gone:
             self._link()
+            self._open_at = min(self._open_at, now + RETRY_SECONDS)
         return look.samples
 
     def next_look(self) -> float:
@@ -128,6 +138,8 @@ class CgroupSampler:
                     self._tell_shortage(f"{place.cgroup} is not sampled: {error.strerror}")
                     seconds = RETRY_SECONDS
                     break  # what one could not have the next cannot have either
+                if place.cgroup in self._listened:
+                    seconds = RETRY_SECONDS
         if closed or len(self._cgroups) > before:
             self._link()
         return seconds
@@ -144,6 +156,12 @@ class CgroupSampler:
         except OSError:
             self._close(cgroup)
             raise
+
+    def _ask(self) -> None:
+        """Have the alarm of each that has one ring where its files are gone."""
+        for cgroup in self._cgroups.values():
+            if cgroup.idle_seconds == math.inf:
+                self._epoll.modify(cgroup.alarm_fd, select.EPOLLPRI)
 
     def _close(self, cgroup: SampledCgroup) -> None:
         del self._cgroups[cgroup.path], self._by_fd[cgroup.alarm_fd]

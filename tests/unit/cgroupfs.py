@@ -45,16 +45,23 @@ class Cgroupfs:
         """Make cgroups, parents first."""
         for cgroup in cgroups:
             (self.path / cgroup.strip("/")).mkdir()
-            for name in ("memory.stat", "memory.events", "memory.events.local"):
-                self._counters[cgroup, name] = defaultdict(int)
-                self._write(cgroup, name)
+            self.switch_on(cgroup)
+
+    def switch_on(self, cgroup: str) -> None:
+        """Give a cgroup its memory controller."""
+        for name in ("memory.stat", "memory.events", "memory.events.local"):
+            self._counters[cgroup, name] = defaultdict(int)
+            self._write(cgroup, name)
+
+    def switch_off(self, cgroup: str) -> None:
+        """Take it away; its files stay what they are for whoever holds them open."""
+        for file in (self.path / cgroup.strip("/")).iterdir():
+            file.unlink()
 
     def remove(self, cgroup: str) -> None:
         """Remove a cgroup; its files stay what they are for whoever holds them open."""
-        folder = self.path / cgroup.strip("/")
-        for file in folder.iterdir():
-            file.unlink()
-        folder.rmdir()
+        self.switch_off(cgroup)
+        (self.path / cgroup.strip("/")).rmdir()
 
     def scan(self, owner: str, scanned: int, reclaimed: int, who: str = "direct") -> None:
         """Let pages of ``owner`` be scanned, on whosever account."""

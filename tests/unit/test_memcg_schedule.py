@@ -13,7 +13,7 @@ import pytest
 
 from pressurefs.sources.looks import BUSY_LINGER_SECONDS, BUSY_SECONDS, FAR_SECONDS, NEAR_SECONDS, HeldFile
 from pressurefs.sources.memcg import LATE_SECONDS
-from pressurefs.sources.sampler import RETRY_SECONDS
+from pressurefs.sources.sampler import ASK_SECONDS, RETRY_SECONDS
 from tests.unit.cgroupfs import Sampled
 
 
@@ -37,6 +37,12 @@ class Alarm:
         """Take any file."""
         assert events == select.EPOLLPRI
         self.fds.add(fd)
+
+    def modify(self, fd: int, events: int) -> None:
+        """Ring where the file is gone, as the kernel's poll says of it."""
+        assert events == select.EPOLLPRI
+        if os.fstat(fd).st_nlink == 0:
+            self.rung.append(fd)
 
     def poll(self, seconds: float) -> list[tuple[int, int]]:
         """Return what was rung since."""
@@ -221,6 +227,26 @@ def test_removed(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:
     alarmed.tree.remove("/a/d")
     assert not alarmed.look()
     assert open_files(alarmed) == files(alarmed, "/a", "/e")
+    alarmed.ring("/e")
+    alarmed.look()
+    alarmed.tree.scan("/e", 5, 5)
+    assert alarmed.found() == {"/e": (5, 5)}
+
+
+def test_switched_off_and_on(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cgroup whose memory controller goes, which wakes nobody, is sampled again when it is back."""
+    alarmed.listen_to("/e")
+    Reads(monkeypatch)
+    alarmed.look()
+    alarmed.tree.switch_off("/e")
+    alarmed.look(ASK_SECONDS)
+    assert not open_files(alarmed)
+    alarmed.look(RETRY_SECONDS)
+    assert alarmed.waits() == pytest.approx(RETRY_SECONDS)
+    alarmed.tree.switch_on("/e")
+    alarmed.look(RETRY_SECONDS)
+    assert open_files(alarmed) == files(alarmed, "/e")
+    assert alarmed.waits() == math.inf
     alarmed.ring("/e")
     alarmed.look()
     alarmed.tree.scan("/e", 5, 5)

@@ -37,8 +37,8 @@ from pressurefs.registrar import Registrar
 from pressurefs.removals import Removals
 from pressurefs.signaller import Signaller
 from pressurefs.signaller.choice import open_signaller
-from pressurefs.sources import Source
-from pressurefs.sources.choice import Origin, Roots, may_be_kernel, open_source
+from pressurefs.sources import Source, SourceUnavailable
+from pressurefs.sources.choice import BestSource, Origin, Roots, may_be_kernel, open_source
 
 _log = logging.getLogger("pressurefs.daemon")
 
@@ -120,7 +120,7 @@ class Daemon:
             if first is _Event.ANSWERS:
                 staying.lock_memory()
                 staying.avoid_oom_killer()
-                self._start("pump", lambda: self._pump.run(self._exchange))
+                self._start("pump", self._look)
                 if self._removals is not None:
                     self._start("removals", self._removals.run)
                 if self._settings.source == "auto":
@@ -170,6 +170,12 @@ class Daemon:
                 raise Exit(exits.FUSE_UNAVAILABLE, "mount", "libfuse could not mount") from None
             raise Exit(exits.UNEXPECTED, "fuse", f"libfuse's loop ended with {error}") from None
 
+    def _look(self) -> None:
+        try:
+            self._pump.run(self._exchange)
+        except SourceUnavailable as error:
+            raise Exit(exits.SOURCE_UNAVAILABLE, f"source {self._source.name}", error.strerror) from None
+
     def _note_answers(self) -> None:
         """Learn our device number before the first write can come; the FUSE loop calls this."""
         mounted = mounts.topmost(mounts.read_mountinfo(), self._mountpoint)
@@ -206,8 +212,9 @@ class Daemon:
 
     def _report_source(self) -> str:
         source = self._source
+        since = source.since if isinstance(source, BestSource) else self._started
         return (
-            f"source {source.name}\nsince {self._started:%Y-%m-%dT%H:%M:%S%z}\nlimits {source.limits}\n"
+            f"source {source.name}\nsince {since:%Y-%m-%dT%H:%M:%S%z}\nlimits {source.limits}\n"
             f"fuse {self._binding.name}, libfuse {self._binding.version}\n"
             f"signaller {self._signaller.name}\nsignaller_limits {self._signaller.limits}\n"
         )

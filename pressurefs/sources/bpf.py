@@ -15,6 +15,7 @@ may have put it inside.  shrink_one() is the multi-generational LRU's.
 import contextlib
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from pressurefs._native import ffi
@@ -55,6 +56,9 @@ _PROGRAMS = {
 # Where a compiler has left nothing of the judgement.
 _UNJUDGED = {_WORKER: ["work"]}
 
+# No other choice would be allowed either.
+_FORBIDDEN = (errno.EPERM, errno.EACCES)
+
 _LOCKDOWN = Path("/sys/kernel/security/lockdown")
 _BTF = Path("/sys/kernel/btf/vmlinux")
 
@@ -62,36 +66,48 @@ _BTF = Path("/sys/kernel/btf/vmlinux")
 class VmpressureProgram:
     """The program at work, and the thread that hears of it.  Lives until closed.
 
-    ``windows``: where they are counted; by tracepoints in place of our own if there is no vmpressure().
-    ``knows_priority``: whether signs of priority come.
+    ``windows``: where they are counted; by tracepoints in place of our own if there is no vmpressure(), or it
+    cannot be attached to.  ``why_not_all``: why something that this kernel has could not be attached to, or
+    None.  ``knows_priority``: whether signs of priority come.
     """
 
     def __init__(self, fanout: Fanout, windows: str) -> None:
         """Raise SourceUnavailable where it cannot be."""
         try:
-            with contextlib.ExitStack() as opened:
-                self._attach(opened, fanout, windows)
-                self._opened = opened.pop_all()
+            functions = read_parameters((_ENTRY, _PRIORITY, _WORKER, _JUDGEMENT, _BY_GENERATIONS, _SHRUNK))
+            self._attach_first(fanout, functions, windows)
         except OSError as error:
             raise SourceUnavailable(error.errno, _explain(error)) from None
         finally:
             give_back_memory()
 
-    def _attach(self, opened: contextlib.ExitStack, fanout: Fanout, windows: str) -> None:
-        functions = read_parameters((_ENTRY, _PRIORITY, _WORKER, _JUDGEMENT, _BY_GENERATIONS, _SHRUNK))
-        if windows == OWN and _ENTRY not in functions:
-            windows = TRACEPOINTS
-        self.windows = windows
-        choice = _PROGRAMS[windows]
-        needed = next(iter(choice))
-        if needed not in functions:
-            raise OSError(errno.ENOENT, f"this kernel has no {needed}()")
-        if windows == TRACEPOINTS and functions[_SHRUNK][: len(_SHRUNK_ARGUMENTS)] != _SHRUNK_ARGUMENTS:
-            raise OSError(errno.ENOTSUP, "this kernel's tracepoints tell something else")
-        if windows == WORKER and functions.get(_JUDGEMENT) != ["scanned", "reclaimed"]:
-            choice = _UNJUDGED
-        programs = [one for name in functions for one in choice.get(name, [])]
-        self.knows_priority = windows != OWN or _PRIORITY in functions
+    def _attach_first(self, fanout: Fanout, functions: dict[str, list[str]], windows: str) -> None:
+        """Attach the first choice that this kernel takes."""
+        first: OSError | None = None
+        for attempt, programs in _choices(functions, windows):
+            with contextlib.ExitStack() as opened:
+                try:
+                    self._attach(opened, fanout, functions, programs)
+                except OSError as error:
+                    if error.errno in _FORBIDDEN:
+                        raise
+                    first = first or error
+                else:
+                    self._opened = opened.pop_all()
+                    self.windows = attempt
+                    self.why_not_all = None if first is None else _explain(first)
+                    self.knows_priority = attempt != OWN or _PRIORITY in functions
+                    return
+        needed = next(iter(_PROGRAMS[windows]))
+        raise first or OSError(errno.ENOENT, f"this kernel has no {needed}() that we know")
+
+    def _attach(
+        self,
+        opened: contextlib.ExitStack,
+        fanout: Fanout,
+        functions: dict[str, list[str]],
+        programs: list[str],
+    ) -> None:
         bpf = opened.enter_context(contextlib.closing(BpfObject(OBJECT)))
         known = ffi.cast("struct pfs_known *", bpf.initial_memory(".rodata"))
         known.gfp_counted = GFP_COUNTED
@@ -119,6 +135,25 @@ class VmpressureProgram:
         self._opened.close()
 
 
+def _choices(functions: dict[str, list[str]], windows: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield where windows can be counted on this kernel, and the programs that it takes; the best first."""
+
+    def programs(choice: dict[str, list[str]]) -> list[str]:
+        return [one for name in functions for one in choice.get(name, [])]
+
+    if windows == WORKER and _WORKER in functions:
+        is_seen = functions.get(_JUDGEMENT) == ["scanned", "reclaimed"]
+        yield WORKER, programs(_PROGRAMS[WORKER] if is_seen else _UNJUDGED)
+    if windows == OWN and _ENTRY in functions:
+        yield OWN, programs(_PROGRAMS[OWN])
+        if _BY_GENERATIONS in functions:
+            # The compiler may have made something of it that cannot be attached to.
+            yield OWN, programs({**_PROGRAMS[OWN], _BY_GENERATIONS: []})
+    shrunk = functions.get(_SHRUNK, [])
+    if windows in (OWN, TRACEPOINTS) and shrunk[: len(_SHRUNK_ARGUMENTS)] == _SHRUNK_ARGUMENTS:
+        yield TRACEPOINTS, programs(_PROGRAMS[TRACEPOINTS])
+
+
 def _position(function: str, parameters: list[str], name: str) -> int:
     try:
         return parameters.index(name)
@@ -132,7 +167,7 @@ def _explain(error: OSError) -> str:
         # EINVAL: to the verifier there is no such helper.
         if "[confidentiality]" in _LOCKDOWN.read_text():
             return "the kernel is locked down: it lets no BPF program read its memory"
-    if error.errno in (errno.EPERM, errno.EACCES):
+    if error.errno in _FORBIDDEN:
         if os.geteuid() != 0:
             return "loading a BPF program takes CAP_BPF and CAP_PERFMON"
         return f"BPF is not allowed here ({error.strerror})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from pressurefs.sources import Source, SourceUnavailable
@@ -87,7 +88,8 @@ _BY_MERIT: tuple[tuple[str, Callable[[Origin], Source]], ...] = (
 class BestSource:
     """The best source of those that can be had; when it dies, the next.  Lives until closed.
 
-    Registrations notice nothing of that: they are not the source's.
+    Registrations notice nothing of that: they are not the source's.  ``since``: when the one that is live was
+    opened.
     """
 
     def __init__(self, origin: Origin) -> None:
@@ -97,6 +99,7 @@ class BestSource:
         self._why_not: list[str] = []
         self._cgroups: frozenset[Place] = frozenset()
         self._source = self._open_next()
+        self.since = datetime.now().astimezone()
 
     @property
     def name(self) -> str:
@@ -133,6 +136,7 @@ class BestSource:
             _log.warning("source %s: %s: another takes its place", self._source.name, error.strerror)
         self._source.close()
         self._source = self._open_next()
+        self.since = datetime.now().astimezone()
         self._source.start(now)
         self._source.sample_cgroups(self._cgroups)
         return []

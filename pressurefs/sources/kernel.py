@@ -9,6 +9,7 @@ scanned.  Then limits of cgroups are sampled, as by the source vmstat.
 
 import errno
 import math
+import re
 import select
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +32,7 @@ BATCH_SECONDS = 0.02
 # else, has scanned this much and nothing was counted, this kernel reclaims in a way that we do not know.
 WATCH_SECONDS = 5.0
 WATCH_PAGES = 2**14
+_WATCHES = 2  # in a row: one pass of kswapd, which tells at its end, may last longer than one watch
 
 _LIMITS = {
     OWN: "none",
@@ -53,6 +55,9 @@ class KernelSource:
         """Raise SourceUnavailable where this kernel, or whoever set it up, does not allow it."""
         if windows not in _LIMITS:
             raise SourceUnavailable(errno.EINVAL, f"windows are {', '.join(_LIMITS)}, not {windows!r}")
+        if windows == WORKER and not _is_cgroup_v1(proc):
+            why = "the kernel's worker runs only where cgroup v1 has the memory controller"
+            raise SourceUnavailable(errno.ENOTSUP, why)
         if cgroups is not None and cgroups.filesystem not in _CGROUP_FILESYSTEMS:
             raise SourceUnavailable(errno.ENOTSUP, "the cgroup tree is a plain directory, not the kernel's")
         self._cgroups = cgroups
@@ -66,6 +71,8 @@ class KernelSource:
             raise
         windows = self._program.windows
         self.limits = _LIMITS[windows] if self._program.knows_priority else _NO_PRIORITY
+        if self._program.why_not_all is not None:
+            self.limits += f"; not all could be attached: {self._program.why_not_all}"
         self._told_at = -math.inf
         self._is_watched = windows != WORKER  # what the kernel's worker leaves out is left out
         self._sampler = CgroupSampler(cgroups) if windows == TRACEPOINTS and cgroups is not None else None
@@ -83,6 +90,7 @@ class KernelSource:
     def start(self, now: float) -> None:
         """Begin: what the kernel has scanned before counts for nothing."""
         self._watched = now
+        self._missed = 0
         self._counted, self._scanned = self._program.machine_pages(), self._vmstat.read().scanned_by_kswapd
 
     def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
@@ -114,9 +122,11 @@ class KernelSource:
         self._vmstat.close()
 
     def _watch(self, now: float) -> None:
-        counted, scanned = self._counted, self._scanned
+        counted, scanned, missed = self._counted, self._scanned, self._missed
         self.start(now)
         if self._counted == counted and self._scanned - scanned > WATCH_PAGES:
+            self._missed = missed + 1
+        if self._missed == _WATCHES:
             raise SourceUnavailable(errno.ENODATA, "kswapd scans, and vmpressure() is not told")
 
     def _seen(self, told: Told) -> Sample | Verdict:
@@ -139,3 +149,12 @@ class KernelSource:
                 self._paths[told.cgroup] = self._cgroups.path_of(told.cgroup)
             path = self._paths[told.cgroup]
         return path or (self._fanout.path_of(told.listening) or MACHINE) + BELOW
+
+
+def _is_cgroup_v1(proc: Path) -> bool:
+    """Tell whether the memory controller is in a hierarchy of cgroup v1; those of v2 have number 0."""
+    try:
+        rows = (proc / "cgroups").read_text()
+    except OSError:
+        return False
+    return re.search(r"^memory\t[1-9]", rows, re.MULTILINE) is not None

@@ -20,7 +20,6 @@ _KIND_FUNC = 12  # BTF_KIND_FUNC: a function's name; its type is the prototype
 
 _SIGNATURES = {
     "libbpf_set_print": (c_void_p, [c_void_p]),
-    "libbpf_version_string": (c_char_p, []),
     "bpf_object__open_file": (c_void_p, [c_char_p, c_void_p]),
     "bpf_object__load": (c_int, [c_void_p]),
     "bpf_object__close": (None, [c_void_p]),
@@ -142,7 +141,9 @@ class BpfObject:
 
 def give_back_memory() -> None:
     """Return to the system what reading a kernel's types took, some 12 MB that would be kept, and locked."""
-    ctypes.CDLL(None).malloc_trim(0)
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's own
+    if trim is not None:
+        trim(0)
 
 
 def _require(address: int | None) -> int:

@@ -17,6 +17,7 @@ from tests.unit.procfs import Procfs
 try:
     from pressurefs.fanout import Fanout
     from pressurefs.sources import bpf, kernel
+    from pressurefs.sources.bpf import VmpressureProgram
     from pressurefs.sources.kernel import WATCH_PAGES, WATCH_SECONDS, KernelSource
 except ImportError as missing:
     leave_out("native", str(missing))
@@ -146,6 +147,7 @@ class FakeProgram:
     """A BPF program that counts what a test says, and has nothing to tell."""
 
     windows = bpf.OWN
+    why_not_all = None
     knows_priority = True
 
     def __init__(self) -> None:
@@ -173,19 +175,108 @@ class FakeProgram:
 def test_kernel_that_does_not_come_by(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scanned: int, counted: int, *, lives: bool
 ) -> None:
-    """Where kswapd scans and the program counts nothing, the source has died; a look in time says so."""
+    """Where kswapd scans on and the program counts nothing, the source has died; a look in time says so."""
     procfs, program = Procfs(tmp_path), FakeProgram()
     monkeypatch.setattr(kernel, "VmpressureProgram", lambda *_: program)
     source = KernelSource(None, procfs.path)  # type: ignore[arg-type]
     source.start(10.0)
-    assert source.next_look() == 10.0 + WATCH_SECONDS
-    procfs.add(scan_kswapd=scanned)
-    program.pages += counted
-    assert list(source.read(10.0 + WATCH_SECONDS / 2)) == []
-    if lives:
-        assert list(source.read(10.0 + WATCH_SECONDS)) == []
-        assert source.next_look() == 10.0 + 2 * WATCH_SECONDS
-    else:
+    for at in (10.0, 10.0 + WATCH_SECONDS):
+        assert source.next_look() == at + WATCH_SECONDS
+        procfs.add(scan_kswapd=scanned)
+        program.pages += counted
+        assert list(source.read(at + WATCH_SECONDS / 2)) == []
+        if lives or at == 10.0:
+            assert list(source.read(at + WATCH_SECONDS)) == []
+    if not lives:
         with pytest.raises(SourceUnavailable, match="kswapd scans"):
-            source.read(10.0 + WATCH_SECONDS)
+            source.read(at + WATCH_SECONDS)
     source.close()
+
+
+@pytest.mark.parametrize("row", ["", "memory\t0\t70\t1\n"])
+def test_worker_that_never_runs(tmp_path: Path, row: str) -> None:
+    """The kernel's worker is not waited for where it never runs: without cgroup v1's memory controller."""
+    (tmp_path / "cgroups").write_text(f"#subsys_name\thierarchy\tnum_cgroups\tenabled\n{row}")
+    with pytest.raises(SourceUnavailable, match="only where cgroup v1 has the memory controller"):
+        KernelSource(Fanout(0, signals_rings=False), tmp_path, windows=bpf.WORKER)
+
+
+PARAMETERS = {
+    "vmpressure": ["gfp", "memcg", "tree", "scanned", "reclaimed"],
+    "vmpressure_prio": ["gfp", "memcg", "prio"],
+    "vmpressure_work_fn": ["work"],
+    "vmpressure_calc_level": ["scanned", "reclaimed"],
+    "shrink_one": ["lruvec", "sc"],
+    bpf._SHRUNK: [*bpf._SHRUNK_ARGUMENTS, "file"],  # noqa: SLF001
+}
+OWN_PROGRAMS = {"count", "give_up", "gave_up"}
+BY_GENERATIONS = {"enter_shrink_one", "leave_shrink_one"}
+BY_TRACEPOINTS = {"shrunk", "begin_limit", "end_limit"}
+
+
+@pytest.mark.parametrize(
+    ("windows", "lacks", "refused", "attached"),
+    [
+        (bpf.OWN, set(), set(), (bpf.OWN, OWN_PROGRAMS | BY_GENERATIONS)),
+        (bpf.OWN, {"shrink_one"}, set(), (bpf.OWN, OWN_PROGRAMS)),
+        (bpf.OWN, {"vmpressure_prio"}, set(), (bpf.OWN, {"count"} | BY_GENERATIONS)),
+        (bpf.OWN, set(), {"enter_shrink_one"}, (bpf.OWN, OWN_PROGRAMS)),
+        (bpf.OWN, set(), {"count"}, (bpf.TRACEPOINTS, BY_TRACEPOINTS)),
+        (bpf.OWN, {"vmpressure"}, set(), (bpf.TRACEPOINTS, BY_TRACEPOINTS)),
+        (bpf.OWN, {"vmpressure", bpf._SHRUNK}, set(), None),  # noqa: SLF001
+        (bpf.OWN, set(), {"count", "shrunk"}, None),
+        (bpf.WORKER, set(), set(), (bpf.WORKER, {"begin_work", "end_work", "judge"})),
+        (bpf.WORKER, {"vmpressure_calc_level"}, set(), (bpf.WORKER, {"work"})),
+        (bpf.WORKER, set(), {"judge"}, None),
+        (bpf.TRACEPOINTS, set(), set(), (bpf.TRACEPOINTS, BY_TRACEPOINTS)),
+    ],
+)
+def test_what_is_attached(
+    monkeypatch: pytest.MonkeyPatch,
+    windows: str,
+    lacks: set[str],
+    refused: set[str],
+    attached: tuple[str, set[str]] | None,
+) -> None:
+    """What this kernel has and takes is attached to, the best first, and it is said where that is not all."""
+    functions = {name: names for name, names in PARAMETERS.items() if name not in lacks}
+    tried: list[set[str]] = []
+
+    def attach(program: VmpressureProgram, *arguments: object) -> None:
+        del program
+        programs = arguments[-1]
+        assert isinstance(programs, list)
+        tried.append(set(programs))
+        if refused & set(programs):
+            raise OSError(errno.EOPNOTSUPP, "cannot be attached to")
+
+    monkeypatch.setattr(bpf, "read_parameters", lambda _: functions)
+    monkeypatch.setattr(VmpressureProgram, "_attach", attach)
+    monkeypatch.setattr(bpf, "_explain", lambda error: error.strerror)
+    fanout = Fanout(0, signals_rings=False)
+    if attached is None:
+        with pytest.raises(
+            SourceUnavailable, match="cannot be attached to" if refused else "this kernel has no"
+        ):
+            VmpressureProgram(fanout, windows)
+        return
+    program = VmpressureProgram(fanout, windows)
+    assert (program.windows, tried[-1]) == attached
+    assert program.why_not_all == ("cannot be attached to" if refused else None)
+    assert program.knows_priority is ("vmpressure_prio" not in lacks)
+    program.close()
+
+
+def test_not_allowed_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where BPF is not allowed the other ways are not either."""
+    tried: list[object] = []
+
+    def attach(*arguments: object) -> None:
+        tried.append(arguments)
+        raise PermissionError(errno.EPERM, "not allowed")
+
+    monkeypatch.setattr(bpf, "read_parameters", lambda _: PARAMETERS)
+    monkeypatch.setattr(VmpressureProgram, "_attach", attach)
+    with pytest.raises(SourceUnavailable):
+        VmpressureProgram(Fanout(0, signals_rings=False), bpf.OWN)
+    assert len(tried) == 1

@@ -159,11 +159,13 @@ def parse_event_control_request(written: bytes) -> Request:
     return Request(_descriptor_number(event_fd), _descriptor_number(control_fd or b"0"), wish or b"")
 
 
+@functools.lru_cache(_LINES_REMEMBERED)
 def parse_event_control_wish(wish: bytes | int) -> Wish:
     """Read level and mode in cgroup v1's words; refuse with EINVAL."""
     return _parse_wish(wish, _EVENT_CONTROL_LEVELS)
 
 
+@functools.lru_cache(_LINES_REMEMBERED)
 def parse_wish(wish: bytes | int) -> Wish:
     """Read level and mode; refuse with EINVAL."""
     return _parse_wish(wish, _LEVELS)

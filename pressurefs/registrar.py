@@ -31,9 +31,10 @@ REGISTRATIONS_PER_USER = 1024
 DESCRIPTORS_PER_CGROUP = 3
 _DESCRIPTORS_SHARE = 0.25
 
-# Sweep after this many registrations beyond twice what lived before: a program that registers and
-# closes in a loop keeps our tables short, and the sweeps cost a fixed share of its calls.
-_SWEEP_SLACK = 64
+# Sweep after this many registrations beyond what lived before: a program that registers and closes in a loop
+# keeps our tables short, and the sweeps cost a fixed share of its calls.  Fewer than the rings that are kept
+# ready (signaller/weak.py), so that such a program waits for none to be opened.
+_SWEEP_SLACK = 60
 
 
 class ControlFile(NamedTuple):

@@ -6,6 +6,7 @@ One module for each question:
     registration    one, and a refusal, beside file systems that do nothing
     fanout          many eventfds signalled, beside write(2) on each
     latency         from a full window to an application that is awake
+    removal         from a removed cgroup to a listener that is told
     idle            a daemon that has nothing to do, far from the watermarks and near them
     memory          what is resident, and descriptors
     vmstat          a look at /proc/vmstat

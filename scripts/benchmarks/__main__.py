@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import fanout, idle, latency, memory, processes, registration, start, vmstat
+from benchmarks import fanout, idle, latency, memory, processes, registration, removal, start, vmstat
 from benchmarks.table import print_table
 
 MEASUREMENTS = {
@@ -15,6 +15,7 @@ MEASUREMENTS = {
     "registration": registration.measure,
     "fanout": fanout.measure,
     "latency": latency.measure,
+    "removal": removal.measure,
     "idle": idle.measure,
     "memory": memory.measure,
     "vmstat": vmstat.measure,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Signals eventfds where io_uring is forbidden: an AIO request may name one to
  * signal when it completes, by the same path that never blocks.  Reading one byte of

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What Python sees of aio.c. NULL and errno on failure; what is signalled is counted. */
 
 struct pfs_aio;

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * From a full window to the eventfds, without Python: who listens where, the
  * level of a window, and the walk that mm/vmpressure.c makes in its worker.

@@ -1,6 +1,6 @@
+/* SPDX-License-Identifier: MIT */
 /* What Python sees of fanout.c and reader.c. Every call answers -1 or NULL and errno on failure. */
 
-enum { PFS_LOW, PFS_MEDIUM, PFS_OOM, ... };
 enum { PFS_DEFAULT, PFS_HIERARCHY, PFS_LOCAL, ... };
 
 struct pfs_thresholds {
@@ -11,7 +11,6 @@ struct pfs_thresholds {
 	int scale_is_window;
 };
 
-#define PFS_MACHINE ...
 #define PFS_NO_PRIORITY ...
 #define PFS_PAGES_MAX ...
 struct pfs_window {

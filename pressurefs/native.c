@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The system calls that Python does not have: take a descriptor of another
  * process, watch an eventfd without holding it, signal it without owning it.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What Python sees of native.c. Every call answers -1 or NULL and errno on failure. */
 
 struct pfs_writer {
@@ -15,7 +16,6 @@ struct pfs_rows {
 	int next_fd;
 	int end_fd;
 };
-int pfs_rows_add(struct pfs_rows *rows, int event_fd, uint64_t token);
 
 enum { PFS_KEPT, PFS_LOOK, PFS_TAKE, PFS_TIE, PFS_ROW, ... };
 struct pfs_ring;
@@ -25,7 +25,6 @@ int pfs_ring_untie(struct pfs_ring *ring);
 int pfs_ring_keep_taken(struct pfs_ring *ring, struct pfs_rows *rows, int taken, uint64_t token);
 int pfs_ring_keep(struct pfs_ring *ring, struct pfs_writer *writer, struct pfs_rows *rows,
 		  int tid, int target_fd, uint64_t token, int *taken);
-int pfs_ring_signal(struct pfs_ring *ring);
 size_t pfs_ring_signal_all(struct pfs_ring **rings, size_t count);
 uint64_t pfs_ring_signals_sent(const struct pfs_ring *ring);
 void pfs_ring_close(struct pfs_ring *ring);

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * The thread that waits for the BPF program and lets fanout.c tell.
  *

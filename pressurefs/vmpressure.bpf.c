@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
  * What the kernel's own vmpressure() is told, added up in the kernel: the
  * daemon is woken for full windows and for signs of a low priority, and only
@@ -37,6 +38,7 @@
 
 #include "windows.bpf.h"
 
+/* The kernel lends some helpers, such as those that read its memory, to GPL-compatible programs only. */
 char LICENSE[] SEC("license") = "Dual MIT/GPL";
 
 struct task_struct {

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /* What the BPF program and fanout.c say to each other. */
 
 #ifndef PFS_VMPRESSURE_BPF_H

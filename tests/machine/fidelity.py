@@ -208,6 +208,13 @@ def loads_of_the_machine(path: Path) -> list[Load]:
         Load("machine: streaming read", [lambda: loads.running(loads.stream, path)], FILLED_SECONDS),
         Load("machine: file thrash", [lambda: loads.running(loads.hold, memory * 3 // 5), thrash, thrash]),
         Load(
+            "machine: most of it locked, streaming read",
+            [
+                lambda: loads.running(loads.hold_locked, memory * 7 // 10),
+                lambda: loads.running(loads.stream, path),
+            ],
+        ),
+        Load(
             "machine: anonymous bomb without swap",
             [lambda: loads.running(loads.anonymous_bomb)],
             PATIENCE_SECONDS,
@@ -259,8 +266,14 @@ def play_beside_the_kernel() -> None:
     with loads.big_file(huge, 2 * memory_bytes()) as larger:
         for setting in ("kernel:windows=own", "vmstat"):
             with serving(MOUNT, setting, options=OPTIONS):
+                directories = {"kernel": HIERARCHY, "ours": MOUNT}
                 for load in loads_of_the_machine(larger):
-                    told.play(setting, load, {"kernel": HIERARCHY, "ours": MOUNT})
+                    told.play(setting, load, directories)
+                with zram_swap(memory_bytes() // 4):
+                    bomb = Load(
+                        "machine: zram swap", [lambda: loads.running(loads.anonymous_bomb)], PATIENCE_SECONDS
+                    )
+                    told.play(setting, bomb, directories)
     told.write("fidelity.json")
 
 

@@ -5,15 +5,27 @@ The mount lane plays an ordinary user's daemon with answers that seccomp makes; 
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from pressurefs import client
 from tests.confining import CONFINING
+from tests.machine import loads
+from tests.machine.guest import BIG, memory_bytes
 from tests.mount.test_ordinary_user import REGISTER, answer, hears_by_poll, mounted_by, same_user
-from tests.mounted import mounted
+from tests.mounted import eventually, mounted, readable
 from tests.ordinary import OrdinaryUser, ordinary_user
+
+# The source kernel dies at its second watch: it takes any silence for reclaim that it is not told of.
+DYING = """
+from pressurefs import cli
+from pressurefs.sources import kernel
+kernel.WATCH_PAGES = -1
+raise SystemExit(cli.main())
+"""
 
 
 @pytest.fixture
@@ -51,3 +63,20 @@ def test_unit_lets_the_kernel_speak(place: Path) -> None:
         assert mount.debug("source").startswith("source kernel\n")
         threads = map(int, os.listdir(f"/proc/{mount.process.pid}/task"))
         assert os.SCHED_FIFO in {os.sched_getscheduler(one) & ~os.SCHED_RESET_ON_FORK for one in threads}
+
+
+def test_source_that_dies(place: Path) -> None:
+    """Where the source kernel dies vmstat takes its place, and whoever had registered hears on."""
+    arguments = "--cgroup", "/sys/fs/cgroup", "--proc", "/proc"
+    with mounted(place, *arguments, program=[sys.executable, "-c", DYING]) as mount:
+        assert mount.debug("source").startswith("source kernel\n")
+        began = mount.debug("source").splitlines()[1]
+        event = os.eventfd(0, os.EFD_CLOEXEC)
+        client.register(event, "low", mount.path / "vmpressure")
+        mount.await_said("another takes its place")
+        eventually(lambda: mount.debug("source").startswith("source vmstat\n"))
+        assert mount.debug("source").splitlines()[1] > began
+        assert not readable(event, 0)
+        with loads.big_file(BIG, 2 * memory_bytes()) as path, loads.running(loads.stream, path):
+            assert readable(event)
+        os.close(event)

@@ -6,8 +6,9 @@ Judges nothing; as root, in scripts/machine, on a kernel that still has cgroup v
 
 A streaming read fills windows one after the other.  When each was full the BPF program says; when the first
 and the last of 1, 10, 100 and 1,000 listeners were awake, stamps.c, for the kernel's file and for ours.
-latency.json in $PRESSUREFS_OUT gets, for each number of listeners and each path, the microseconds; and how
-often the daemon woke up in half a minute of idleness.
+latency.json in $PRESSUREFS_OUT gets, for each number of listeners and each path, the microseconds; how often
+the daemon woke up in half a minute of idleness; and for each path how many milliseconds after rmdir(2) began
+the listener of a cgroup was told that it is removed, and how often.
 """
 
 import bisect
@@ -17,11 +18,14 @@ import os
 import resource
 import select
 import sys
+import time
 from pathlib import Path
 
+from pressurefs import client
 from tests.machine import loads
 from tests.machine.fidelity import (
     BOX,
+    HIERARCHY,
     LIMIT,
     MOUNT,
     OPTIONS,
@@ -39,6 +43,9 @@ SECONDS = 3.0
 IDLE_SECONDS = 30.0
 # The eventfds of a thousand listeners that have gone are let go in several sweeps.
 SWEPT_SECONDS = 10.0
+REMOVALS = 30
+# So long after both were told of a removal nothing more comes.
+REMOVED_SECONDS = 0.3
 
 
 def windows(cgroup: str) -> list[int]:
@@ -74,6 +81,30 @@ def measure(listeners: int, path: Path) -> dict[str, dict[str, list[float]]]:
     return {who: awake_us(full, events, listeners) for who, events in heard.items()}
 
 
+def remove() -> dict[str, dict[str, list[float]]]:
+    """Remove cgroups at which somebody listens by the kernel's file and by ours."""
+    told: dict[str, dict[str, list[float]]] = {who: {"ms": [], "signals": []} for who in ("kernel", "ours")}
+    for number in range(REMOVALS):
+        cgroup = HIERARCHY / f"gone{number}"
+        cgroup.mkdir()
+        events = {who: os.eventfd(0, os.EFD_CLOEXEC) for who in told}
+        level = os.open(cgroup / "memory.pressure_level", os.O_RDONLY | os.O_CLOEXEC)
+        (cgroup / "cgroup.event_control").write_text(f"{events['kernel']} {level} low,local")
+        client.register(events["ours"], "low,local", client.control_path(str(MOUNT), f"/{cgroup.name}"))
+        began = time.monotonic()
+        cgroup.rmdir()
+        waiting = {event: who for who, event in events.items()}
+        while waiting:
+            for event in select.select(waiting, [], [])[0]:
+                told[waiting.pop(event)]["ms"].append((time.monotonic() - began) * 1000)
+        select.select([], [], [], REMOVED_SECONDS)
+        for who, event in events.items():
+            told[who]["signals"].append(os.eventfd_read(event))
+            os.close(event)
+        os.close(level)
+    return told
+
+
 def count_wake_ups(pid: int) -> int:
     """Return how often any thread of a process has gone to sleep."""
     statuses = [(task / "status").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
@@ -100,7 +131,8 @@ def main() -> int:
         before = count_wake_ups(pid)
         select.select([], [], [], IDLE_SECONDS)
         wake_ups = (count_wake_ups(pid) - before) / IDLE_SECONDS
-    told = {"listeners": fans, "wake_ups": wake_ups}
+        removed = remove()
+    told = {"listeners": fans, "wake_ups": wake_ups, "removed": removed}
     Path(os.environ["PRESSUREFS_OUT"], "latency.json").write_text(json.dumps(told))
     return 0
 

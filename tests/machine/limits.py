@@ -146,11 +146,19 @@ def play_bomb(swap: str) -> dict[str, Any]:
         (CGROUPS / "jobs" / "box" / "memory.swap.max").write_text("0")
 
 
+def scanned_in_the_box() -> int:
+    """Return how many of the box's pages were ever scanned, on whosever account."""
+    rows = (CGROUPS / "jobs" / "box" / "memory.stat").read_text().splitlines()
+    return next(int(row.split()[1]) for row in rows if row.startswith("pgscan "))
+
+
 def play_global(path: Path) -> dict[str, Any]:
     """Bring the whole machine to reclaim, the box's pages too, while the box is below its limit."""
     cached, huge = box(loads.hold_cached, path, LIMIT // 2), BIG.with_name("pressurefs-huge")
+    before = scanned_in_the_box()
     with cached(), loads.big_file(huge, 2 * memory_bytes()) as larger:
-        return play(EVERYWHERE, lambda: loads.running(loads.stream, larger))
+        outcome = play(EVERYWHERE, lambda: loads.running(loads.stream, larger))
+    return {**outcome, "scanned_in_the_box": scanned_in_the_box() - before}
 
 
 def await_empty(cgroup: Path) -> None:
@@ -164,27 +172,38 @@ def await_empty(cgroup: Path) -> None:
 
 
 def play_removal(path: Path) -> dict[str, Any]:
-    """Remove the box under load; the kernel's own listener program sits there, too."""
+    """Remove the box while its neighbour reclaims; a program that was written for cgroup v1 listens there."""
     listener = [os.environ["PRESSUREFS_LISTENER"], str(MOUNT / "jobs" / "box"), "low"]
     event = os.eventfd(0, os.EFD_CLOEXEC)
     client.register(event, "oom,local", client.control_path(str(MOUNT), "/jobs/box"))
-    with subprocess.Popen(listener, stdout=subprocess.PIPE, text=True) as program:
+    with (
+        subprocess.Popen(listener, stdout=subprocess.PIPE, text=True) as program,
+        contextlib.ExitStack() as ending,
+    ):
+        ending.callback(program.kill)
         with contextlib.ExitStack() as stack:
             for start in thrashing(path):
                 stack.enter_context(start())
             assert program.stdout is not None
             said = [program.stdout.readline() for _ in range(3)]
-        with contextlib.suppress(BlockingIOError):
-            client.wait(event, 0)
         await_empty(CGROUPS / "jobs" / "box")
-        began = time.monotonic()
-        os.rmdir(CGROUPS / "jobs" / "box")
-        client.wait(event, PATIENCE_SECONDS)
-        milliseconds = (time.monotonic() - began) * 1000
-        said.append(program.communicate(timeout=PATIENCE_SECONDS)[0])
+        (CGROUPS / "jobs" / "beside" / "memory.max").write_text(str(LIMIT))
+        # What it reads is charged to it, but for what is in memory already.
+        with loads.running(inside, "/jobs/beside", loads.stream, path):
+            beside = os.eventfd(0, os.EFD_CLOEXEC)
+            client.register(beside, "low,local", client.control_path(str(MOUNT), "/jobs/beside"))
+            assert client.wait(beside, PATIENCE_SECONDS), "the neighbour is at ease"
+            client.wait(event, 0)
+            began = time.monotonic()
+            os.rmdir(CGROUPS / "jobs" / "box")
+            signals = client.wait(event, PATIENCE_SECONDS)
+            milliseconds = (time.monotonic() - began) * 1000
+            said.append(program.communicate(timeout=PATIENCE_SECONDS)[0])
+            more = client.wait(event, SETTLED_SECONDS)
     for line in said:
         print(f"    {line.rstrip()}")
-    return {"ms": round(milliseconds, 1), "code": program.returncode, "said": said}
+    told = {"ms": round(milliseconds, 1), "signals": signals, "more": more}
+    return {**told, "code": program.returncode, "said": said}
 
 
 @contextlib.contextmanager
@@ -203,7 +222,7 @@ def main(source: str) -> int:
     """Play all."""
     protect()
     make_cgroups()
-    told: dict[str, dict[str, Any]] = {}
+    told: dict[str, dict[str, Any]] = {"played": {"source": source}}
 
     def tell(name: str, outcome: dict[str, Any]) -> None:
         told[name] = outcome

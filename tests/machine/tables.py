@@ -79,12 +79,22 @@ def render_latency(told: dict[str, Any]) -> Iterator[str]:
         yield _row(listeners, len(times[0]), *cells, f"{ratio:.2f}")
 
 
+def render_removals(told: dict[str, Any]) -> Iterator[str]:
+    """Yield the lines of the table of removed cgroups, in milliseconds from rmdir(2) to select(2)."""
+    yield _row("told by", "cgroups removed", "median", "p90", "the longest")
+    yield _row(*["---"] * 5)
+    for who, name in (("kernel", "the kernel's file"), ("ours", "ours")):
+        times = told["removed"][who]["ms"]
+        yield _row(name, len(times), *(f"{percentile(times, percent):.2f}" for percent in (50, 90, 100)))
+
+
 def main(directory: str) -> int:
     """Print all tables."""
     told, latency, without = (
         json.loads(Path(directory, f"{name}.json").read_text()) for name in ("fidelity", "latency", "notices")
     )
     tables = [render_fidelity(told), render_detection(told), render_latency(latency)]
+    tables.append(render_removals(latency))
     for table in (*tables, render_notices(told), render_notices(without)):
         print("\n".join(table), end="\n\n")
     print(f"idle: {latency['wake_ups']:.1f} wake-ups a second")

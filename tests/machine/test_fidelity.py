@@ -14,13 +14,27 @@ import pytest
 from tests.lanes import leave_out
 from tests.machine.fidelity import CONTROL
 from tests.machine.matching import LEVELS, Comparison, agree, compare, detect
-from tests.machine.tables import render_detection, render_fidelity, render_latency, render_notices
+from tests.machine.tables import (
+    render_detection,
+    render_fidelity,
+    render_latency,
+    render_notices,
+    render_removals,
+)
 from tests.machine.test_machine import NO_MACHINE, ROOT
 
 OWN, WORKER = "kernel:windows=own", "kernel:windows=worker"
 
 # The machine, unlike a box, is older than our mount: the kernel may have pages in its window from before.
 BEGUN_WINDOW = 1
+
+# From idle near the watermarks, where a machine is when reclaim begins.
+FIRST_MS = 40
+
+SAMPLED = (
+    *("streaming read", "file thrash"),
+    *("most of it locked, streaming read", "anonymous bomb without swap", "zram swap"),
+)
 
 Outcomes = dict[str, dict[str, Any]]
 
@@ -116,9 +130,13 @@ def test_own_windows_merge_less(told: Outcomes) -> None:
 
 @pytest.mark.parametrize("setting", [OWN, WORKER])
 def test_events_are_matched(told: Outcomes, setting: str) -> None:
-    """99.9 % of the kernel's events have one of ours within 5 ms, or one before, the kernel being later."""
+    """99.9 % of the kernel's events have one of ours within 5 ms.
+
+    Where we count at the kernel's worker that may be one that came earlier by more: on one processor the
+    daemon's Python has its turn before the worker goes on.
+    """
     several = comparisons(told, setting).values()
-    found = sum(one.matched + one.forestalled for one in several)
+    found = sum(one.matched + (one.forestalled if setting == WORKER else 0) for one in several)
     assert found >= 0.999 * sum(one.kernel for one in several)
 
 
@@ -136,6 +154,13 @@ def test_no_later_than_the_kernel(told: Outcomes, setting: str) -> None:
     all_of_them = Comparison(0, 0, 0, 0, [later for one in several for later in one.later_ms])
     assert all_of_them.median_ms() <= 0
     assert all_of_them.percentile_ms(99) <= 1
+
+
+@pytest.mark.parametrize("load", SAMPLED)
+def test_first_notice_of_sampling(told: Outcomes, load: str) -> None:
+    """Sampling tells of a load for the first time at most 40 ms after the kernel does."""
+    first = told["vmstat"][f"machine: {load}"]["first_ms"]
+    assert first["ours"] <= first["kernel"] + FIRST_MS
 
 
 def test_vmstat(told: Outcomes) -> None:
@@ -171,6 +196,14 @@ def test_path_is_no_longer_than_the_kernels(paths: dict[str, Any], listeners: st
     assert len(ours["last"]) > 10
     for which in ("first", "last"):
         assert statistics.median(ours[which]) <= statistics.median(kernel[which])
+
+
+def test_removal_is_told_no_later(paths: dict[str, Any]) -> None:
+    """Whoever listens at a cgroup learns of its end before the kernel's listener, by the median, and once."""
+    kernel, ours = (paths["removed"][who] for who in ("kernel", "ours"))
+    print("\n".join(render_removals(paths)))
+    assert statistics.median(ours["ms"]) <= statistics.median(kernel["ms"])
+    assert set(ours["signals"]) == set(kernel["signals"]) == {1}
 
 
 def test_idle(paths: dict[str, Any]) -> None:

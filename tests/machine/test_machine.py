@@ -24,7 +24,7 @@ REGISTERING_SECONDS = 5  # a replay begins with the mount, so its first sample c
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a 512 MB machine with the vmstat source has left behind: see guest.py."""
     out = tmp_path_factory.mktemp("machine")
-    command = [str(ROOT / "scripts" / "machine"), "--seconds", "400", "--out", str(out), "--"]
+    command = [str(ROOT / "scripts" / "machine"), "--seconds", "900", "--out", str(out), "--"]
     play = [".venv/bin/python", "-m", "tests.machine.guest", "listen", "ordinary"]
     done = subprocess.run([*command, *play], cwd=ROOT, capture_output=True, text=True, check=False)
     # The transcript belongs to the evidence: pytest shows it with -s, and when a test fails.

@@ -9,6 +9,7 @@ import logging
 import math
 import resource
 import select
+import time
 
 from pressurefs.cgroups import CgroupRoot
 from pressurefs.paths import MACHINE, upwards
@@ -29,6 +30,10 @@ RETRY_SECONDS = 1.0
 # When the memory controller is switched off the files go, and their alarm with them, while the cgroup stays.
 # So often it is asked whether they are there: that is an epoll_ctl(2) each.
 ASK_SECONDS = 10.0
+
+# To see which cgroups there are right below the top takes 1.4 ms where there are 2,000.  The more it takes
+# the less often that is done, to stay at this share of one core.
+LISTING_CORE_SHARE = 0.0005
 
 # Cgroups right below the top may take this share of our descriptors, for listeners at the top.
 _DESCRIPTORS_SHARE = 0.5
@@ -53,6 +58,7 @@ class CgroupSampler:
         self._awake: set[SampledCgroup] = set()
         self._open_at = math.inf  # when to see again which cgroups are to be open
         self._ask_at = -math.inf
+        self._list_seconds = FAR_SECONDS  # between two looks at which there are right below the top
         self._was_short = False
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._below_top_max = int(soft * _DESCRIPTORS_SHARE) // len(FILES)
@@ -107,11 +113,13 @@ class CgroupSampler:
     def _list_below_top(self) -> dict[str, int]:
         if MACHINE not in self._listened:
             return {}
+        began = time.thread_time()
         try:
             children = sorted(self._root.children(MACHINE))
         except OSError as error:
             self._tell_shortage(f"those below the top cannot be listed: {error.strerror}")
             return self._below_top
+        self._list_seconds = max(FAR_SECONDS, (time.thread_time() - began) / LISTING_CORE_SHARE)
         if len(children) > self._below_top_max:
             self._tell_shortage(f"listeners at the top hear only {self._below_top_max} of {len(children)}")
         self._below_top = {MACHINE + name: inode for name, inode in children[: self._below_top_max]}
@@ -128,7 +136,7 @@ class CgroupSampler:
         if deep:
             self._tell_shortage(f"nothing is sampled below {LEVELS_MAX} levels")
             places = [place for place in places if place not in deep]
-        seconds = FAR_SECONDS if MACHINE in self._listened else math.inf
+        seconds = self._list_seconds if MACHINE in self._listened else math.inf
         before = len(self._cgroups)
         for place in places:
             try:

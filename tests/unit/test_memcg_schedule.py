@@ -1,10 +1,12 @@
 """Which cgroups are held open, and when one is looked at: when a limit is reached, else hardly ever."""
 
 import errno
+import itertools
 import math
 import os
 import resource
 import select
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -13,7 +15,7 @@ import pytest
 
 from pressurefs.sources.looks import BUSY_LINGER_SECONDS, BUSY_SECONDS, FAR_SECONDS, NEAR_SECONDS, HeldFile
 from pressurefs.sources.memcg import LATE_SECONDS
-from pressurefs.sources.sampler import ASK_SECONDS, RETRY_SECONDS
+from pressurefs.sources.sampler import ASK_SECONDS, LISTING_CORE_SHARE, RETRY_SECONDS
 from tests.unit.cgroupfs import Sampled
 
 
@@ -114,6 +116,7 @@ class Alarmed(Sampled):
 @pytest.fixture
 def alarmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Alarmed]:
     before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(time, "thread_time", lambda: 0.0)  # whatever the machine takes
     alarmed = Alarmed.make(tmp_path, monkeypatch)
     yield alarmed
     alarmed.close()
@@ -217,6 +220,14 @@ def test_listeners_at_the_top(alarmed: Alarmed) -> None:
     alarmed.listen_to("/a")
     assert open_files(alarmed) == files(alarmed, "/a")
     assert alarmed.waits() == math.inf
+
+
+def test_listing_that_takes_long(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dearer it is to see which cgroups are below the top, the less often that is done."""
+    clock = itertools.count(0.0, 3 * LISTING_CORE_SHARE)
+    monkeypatch.setattr(time, "thread_time", lambda: next(clock))
+    alarmed.listen_to("/")
+    assert alarmed.waits() == pytest.approx(3.0)
 
 
 def test_removed(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,8 @@ class PressureEvent:
 
         async for _ in PressureEvent("low"):
             cache.clear()
+
+    The end of the mount or of the cgroup is its last event: whoever wants to go on makes another.
     """
 
     def __init__(self, level: str, cgroup: str | None = None, mount: str | None = None) -> None:

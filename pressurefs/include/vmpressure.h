@@ -7,7 +7,10 @@
  *	int fd = vmpressure_fd(VM_PRESSURE_LOW);
  *
  * Poll fd for POLLIN.  When it is readable, read its 8 bytes, ignore what they say, and let go of
- * memory.  close(fd) ends the registration.
+ * memory.  close(fd) ends the registration.  So does the end of the mount or of the cgroup, which
+ * makes fd readable once more: whoever wants to go on looks for a mount and registers again.
+ *
+ * It takes what glibc declares by default; with -std=c11 and the like, -D_GNU_SOURCE as well.
  */
 #ifndef VMPRESSURE_H
 #define VMPRESSURE_H

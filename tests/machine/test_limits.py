@@ -33,7 +33,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         listener = out / "listener"
         subprocess.run(["cc", "-o", listener, ROOT / "tests" / "clients" / "listener.c"], check=True)
         command = [str(ROOT / "scripts" / "machine"), "--kernel", kernel, "--memory", "1G"]
-        options = ["--seconds", "600", "--out", str(out), "--", "env", f"PRESSUREFS_LISTENER={listener}"]
+        options = ["--seconds", "900", "--out", str(out), "--", "env", f"PRESSUREFS_LISTENER={listener}"]
         command += [*options, ".venv/bin/python", "-m", "tests.machine.limits", source]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         # The transcript belongs to the evidence: pytest shows it with -s, and when a test fails.

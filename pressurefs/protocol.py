@@ -11,7 +11,7 @@ import functools
 import re
 import struct
 from collections.abc import Callable, Mapping
-from enum import Enum
+from enum import StrEnum
 from typing import NamedTuple
 
 from pressurefs.levels import Level
@@ -47,7 +47,7 @@ def refusal_of(error: OSError) -> OSError:
     return Refusal(*_SHORTAGES[error.errno])
 
 
-class Mode(Enum):
+class Mode(StrEnum):
     """Whether an event of a descendant is heard, as in cgroup v1."""
 
     DEFAULT = "default"  # unless a cgroup between here and there heard it already

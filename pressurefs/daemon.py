@@ -118,6 +118,7 @@ class Daemon:
         try:
             first = self._wait(_READY_TIMEOUT_SECONDS)
             if first is _Event.ANSWERS:
+                staying.spare_collector()
                 staying.lock_memory()
                 staying.avoid_oom_killer()
                 self._start("pump", self._look)

@@ -220,7 +220,7 @@ def test_says_what_is_missing(user: OrdinaryUser) -> None:
         assert Path(f"/proc/{mount.process.pid}/oom_score_adj").read_text() == "0\n"
         for command in ("doctor", f"status {mount.path}"):
             said = user.shell(f"pressurefs {command}")
-            rows = dict(line.split("  ", 1) for line in said.splitlines())
+            rows = dict(line.split("  ", 1) for line in said.splitlines() if "  " in line)
             told = {name: value.strip() for name, value in rows.items()}
             assert told["every user served"] == "only this user's own programs: not root"
             assert told["memory locked"] == "no: not tried for an ordinary user"

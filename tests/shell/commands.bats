@@ -82,6 +82,7 @@ load mounted
     run pressurefs status "$MOUNT"
     [ "$status" -eq 0 ]
     [[ $output =~ source\ +vmstat ]]
+    [[ $output =~ fuse\ +m?fusepy,\ libfuse ]]
     [[ $output =~ io_uring\ +yes ]]
     pressurefs exec --fd 5=low -- pressurefs status --json |
         python3 -c 'import json, sys; told = json.load(sys.stdin); sys.exit(

@@ -259,11 +259,11 @@ class Exchange:
         return self._fanout is not None and self._fanout.tells(registration)
 
     def _drop(self, tokens: Iterable[int], *, with_eventfd: bool = False) -> list[Registration]:
-        ended = [one for one in map(self._registry.find, tokens) if one is not None]
         if self._fanout is not None:
-            for one in ended:
+            tokens = list(tokens)
+            for one in filter(None, map(self._registry.find, tokens)):
                 self._fanout.drop(one)
-        return self._forget((one.token for one in ended), with_eventfd=with_eventfd)
+        return self._forget(tokens, with_eventfd=with_eventfd)
 
     def _forget(self, tokens: Iterable[int], *, with_eventfd: bool = False) -> list[Registration]:
         """End registrations that the fan-out does not know any more."""

@@ -171,13 +171,17 @@ static int pfs_same_table(int tid, int other_tid)
 	return order < 0 ? -1 : order == 0;
 }
 
-/* Add a row for an eventfd, under a number that no row of it has yet: numbers
- * are tried from `next_fd` on, round and round below `end_fd`.  No events are
- * asked for: the row itself is the message.  EEXIST: every number has one. */
+/* Add a row for an eventfd, under a number that no row of it has yet: its own,
+ * or one of those from `next_fd` on, round and round below `end_fd`.  No events
+ * are asked for: the row itself is the message.  EEXIST: every number has one. */
 static int pfs_rows_add(struct pfs_rows *rows, int event_fd, uint64_t token)
 {
 	struct epoll_event row = { .events = 0, .data = { .u64 = token } };
 
+	if (epoll_ctl(rows->epoll_fd, EPOLL_CTL_ADD, event_fd, &row) == 0)
+		return 0;
+	if (errno != EEXIST)
+		return -1;
 	for (int attempt = 0; attempt < rows->end_fd; attempt++) {
 		int moved = fcntl(event_fd, F_DUPFD_CLOEXEC, rows->next_fd);
 		int added;

@@ -13,8 +13,8 @@ row away before it wakes the eventfd's hang-up waiters), so ``gone()`` reads the
 /proc/self/fdinfo prints: 9,000 of them in 5 ms.
 
 epoll knows a row by (open file, our descriptor number at that moment).  The same eventfd may be
-registered twice, and its taken descriptor would get the same low number each time: EEXIST.  So the
-descriptor is first moved to a number that goes round, and EEXIST means no more than "take the next".
+registered twice, and its taken descriptor would get the same low number each time: EEXIST.  Then the
+descriptor is moved to a number that goes round, and EEXIST means no more than "take the next".
 
 Whether what came is an eventfd, the ring says when it is tied.
 

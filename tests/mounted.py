@@ -94,6 +94,15 @@ class Mounted:
         eventually(lambda: len(self.registrations()) == count)
 
 
+def open_files(pid: int) -> dict[int, str]:
+    """Return what each descriptor of a process leads to, but for those that are closed while it is asked."""
+    links = {}
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            links[int(fd)] = os.readlink(f"/proc/{pid}/fd/{fd}")
+    return links
+
+
 def eventually(holds: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> None:
     """Look until something holds; fail after the deadline."""
     deadline = time.monotonic() + seconds

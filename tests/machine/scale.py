@@ -23,6 +23,7 @@ from tests.machine import loads
 from tests.machine.guest import BIG
 from tests.machine.limits import CGROUPS, LIMIT, MOUNT, inside
 from tests.machine.listening import serving
+from tests.mounted import open_files
 
 SLICES = 20
 NUMBER = 2000
@@ -73,8 +74,7 @@ def processor_seconds(pid: int) -> float:
 
 def sampled_files(pid: int) -> int:
     """Return how many of the kernel's files of cgroups a process has open."""
-    links = [os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()]
-    return sum(link.startswith(f"{CGROUPS}/") for link in links)
+    return sum(link.startswith(f"{CGROUPS}/") for link in open_files(pid).values())
 
 
 def resident_mib(pid: int) -> float:

@@ -1,6 +1,5 @@
 """Callers that mean harm: nobody else waits, and the daemon can always be ended."""
 
-import contextlib
 import os
 import resource
 import select
@@ -8,7 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.mounted import Mounted, is_mounted, mounted
+from tests.mounted import Mounted, is_mounted, mounted, open_files
 from tests.puppet import Puppet
 
 NOBODY = 65534
@@ -80,10 +79,7 @@ done.set(); thread.join()
 
 def test_connection_has_the_lowest_numbers(mount: Mounted) -> None:
     """At the end the connection is closed before anything that a writer may have brought in."""
-    links = {}
-    for fd in os.listdir(f"/proc/{mount.process.pid}/fd"):
-        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
-            links[int(fd)] = os.readlink(f"/proc/{mount.process.pid}/fd/{fd}")
+    links = open_files(mount.process.pid)
     connection = [fd for fd, link in links.items() if link == "/dev/fuse"]
     assert len(connection) == 2
     lowest_free = next(fd for fd in range(1000) if fd not in links)

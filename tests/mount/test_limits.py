@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pressurefs.registrar import DESCRIPTORS_PER_CGROUP
-from tests.mounted import Mounted, eventually, mounted, readable
+from tests.mounted import Mounted, eventually, mounted, open_files, readable
 from tests.puppet import Puppet, drain, write
 from tests.unit.cgroupfs import Cgroupfs
 from tests.unit.procfs import Procfs
@@ -85,11 +85,7 @@ def test_limit_that_nobody_listens_at(limited: Limited, at: str, unnamed: str) -
 
 def held(mount: Mounted, tree: Cgroupfs) -> set[str]:
     """Return the paths of the tree's files that the daemon has open."""
-    fds = f"/proc/{mount.process.pid}/fd"
-    places = set()
-    for fd in os.listdir(fds):
-        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
-            places.add(os.readlink(f"{fds}/{fd}"))
+    places = open_files(mount.process.pid).values()
     return {place for place in places if place.startswith(f"{tree.path}/")}
 
 

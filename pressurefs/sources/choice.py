@@ -99,7 +99,6 @@ class BestSource:
         self._why_not: list[str] = []
         self._cgroups: frozenset[Place] = frozenset()
         self._source = self._open_next()
-        self.since = datetime.now().astimezone()
 
     @property
     def name(self) -> str:
@@ -136,7 +135,6 @@ class BestSource:
             _log.warning("source %s: %s: another takes its place", self._source.name, error.strerror)
         self._source.close()
         self._source = self._open_next()
-        self.since = datetime.now().astimezone()
         self._source.start(now)
         self._source.sample_cgroups(self._cgroups)
         return []
@@ -159,6 +157,7 @@ class BestSource:
                     raise
                 self._note(name, error)
             else:
+                self.since = datetime.now().astimezone()
                 return source
 
     def _note(self, name: str, error: OSError) -> None:

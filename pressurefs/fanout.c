@@ -22,6 +22,7 @@
 
 #include <stdbool.h>
 #include <linux/bpf.h>
+#include <sys/eventfd.h>
 
 /* levels.py, protocol.py. */
 enum { PFS_LOW, PFS_MEDIUM, PFS_OOM };
@@ -316,7 +317,6 @@ static struct pfs_listener *pfs_place_add(struct pfs_fanout *fanout, struct pfs_
 					  struct pfs_ring *ring, int level, int mode)
 {
 	struct pfs_listener *listener = calloc(1, sizeof(*listener));
-	uint64_t one = 1;
 
 	if (!listener)
 		return NULL;
@@ -335,8 +335,8 @@ static struct pfs_listener *pfs_place_add(struct pfs_fanout *fanout, struct pfs_
 		listener->next_cold = fanout->cold;
 		fanout->cold = listener;
 		/* A counter that is full wakes the reader no less. */
-		if (fanout->cold_fd >= 0 && write(fanout->cold_fd, &one, sizeof(one)) < 0 && errno == EAGAIN)
-			errno = 0;
+		if (fanout->cold_fd >= 0)
+			eventfd_write(fanout->cold_fd, 1);
 	}
 	pthread_mutex_unlock(&pfs_signalling);
 	return listener;

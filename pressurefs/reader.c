@@ -19,7 +19,6 @@
 
 #include <sched.h>
 #include <signal.h>
-#include <sys/eventfd.h>
 
 #define PFS_TOLD_MAX 4096 /* that wait for Python: history has as many */
 

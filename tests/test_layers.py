@@ -1,8 +1,8 @@
-"""The house stands: imports point downwards, and the doors to the outside are where the map says."""
+"""Folders import in one direction, and what comes from outside has one door."""
 
 import ast
+import graphlib
 import itertools
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,56 +13,6 @@ import pressurefs
 
 PACKAGE = "pressurefs"
 FOLDER = Path(pressurefs.__file__).parent
-
-# Every module, the lowest first.  A module imports only what stands above it in this list.
-ORDER = [
-    *("mounts", "client"),
-    "pressurefs",  # the package itself: it is imported before any of its modules
-    "paths",
-    *("levels", "window", "tunables"),
-    *("protocol", "injection"),
-    *("registry", "engine"),
-    "poller",
-    "caller",
-    "cgroups",
-    *(
-        "signaller",
-        "signaller.taking",
-        "signaller.weak",
-        "signaller.looking",
-        "signaller.holding",
-        "signaller.choice",
-    ),
-    "fanout",
-    "exchange",
-    "removals",
-    *("registrar", "refusals"),
-    *(
-        "trace",
-        "sources",
-        "sources.replay",
-        "sources.looks",
-        "sources.counts",
-        "sources.memcg",
-        "sources.sampler",
-        "sources.vmstat",
-        "sources.libbpf",
-        "sources.bpf",
-        "sources.kernel",
-        "sources.choice",
-        "recorder",
-    ),
-    "pump",
-    *("tree", "mirror", "debug", "control"),
-    *("connection", "filesystem"),
-    *("binding", "binding.fusepy", "binding.mfusepy", "binding.choice"),
-    *("exits", "log"),
-    *("staying", "mountpoint"),
-    "systemd",
-    *("status", "daemon"),
-    *("picture", "watching", "plotting"),
-    *("commands", "cli", "fstab", "__main__"),
-]
 
 # What comes from outside the standard library, and the one room that may have it.
 OUTSIDE = {
@@ -112,29 +62,26 @@ def own_imports(name: str) -> set[str]:
     return {one.removeprefix(f"{PACKAGE}.") for one in whole}
 
 
-def rooms_of_the_map() -> list[str]:
-    """Return the rooms that the map names, in its order: words, two blanks or more, and what they are."""
-    rows = re.findall(r"^    (\w[\w.]*(?:, \w[\w.]*)*) {2,}\S", pressurefs.__doc__ or "", re.MULTILINE)
-    return [room for row in rows for room in row.split(", ") if not room.endswith(".c")]
+def room_of(name: str) -> str:
+    """Return the folder that a module lies in; a module beside the folders is a room of its own."""
+    return name.split(".", maxsplit=1)[0]
 
 
-def test_list_is_complete() -> None:
-    """Every module stands in the list once, and the list names no module that does not exist."""
-    assert sorted(ORDER) == sorted(MODULES)
+def rooms() -> dict[str, set[str]]:
+    """Return for each room the other rooms that it imports, in functions and for type checking too."""
+    graph: dict[str, set[str]] = {}
+    for name in MODULES:
+        graph.setdefault(room_of(name), set()).update(map(room_of, own_imports(name)))
+    return {room: imports - {room} for room, imports in graph.items()}
 
 
-def test_list_is_the_maps() -> None:
-    """The map in the package's docstring names the same rooms in the same order."""
-    rooms = [name for name in ORDER if name not in (PACKAGE, "__main__") and "." not in name]
-    assert rooms_of_the_map() == rooms
-
-
-@pytest.mark.parametrize("name", MODULES)
-def test_imports_point_downwards(name: str) -> None:
-    """A module imports only modules that stand below it, in functions and for type checking too."""
-    below = ORDER[: ORDER.index(name)]
-    wrong = {one for one in own_imports(name) if one not in below}
-    assert not wrong, f"{name} imports {', '.join(sorted(wrong))}"
+def test_rooms_import_in_one_direction() -> None:
+    """The rooms can be put in an order in which each imports only rooms before it."""
+    try:
+        order = list(graphlib.TopologicalSorter(rooms()).static_order())
+    except graphlib.CycleError as error:
+        pytest.fail(f"rooms import each other: {' -> '.join(error.args[1])}")
+    assert sorted(order) == sorted(rooms())
 
 
 @pytest.mark.parametrize(("outside", "room"), OUTSIDE.items())

@@ -23,7 +23,7 @@ import re
 import struct
 from typing import NamedTuple
 
-from pressurefs.protocol import Refusal
+from pressurefs.errors import Refusal
 
 EVENTFD_LINK = "anon_inode:[eventfd]"
 

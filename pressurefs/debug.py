@@ -12,14 +12,15 @@ import time
 from collections.abc import Callable
 
 from pressurefs.cgroups import CgroupRoot
+from pressurefs.errors import Refusal
 from pressurefs.exchange import Exchange
 from pressurefs.injection import parse_injection
 from pressurefs.levels import Thresholds
 from pressurefs.paths import MACHINE
-from pressurefs.protocol import Refusal, parse_number
+from pressurefs.protocol import parse_number
 from pressurefs.tree import Access, Directory, File, Node
 from pressurefs.tunables import Tunables
-from pressurefs.window import Verdict
+from pressurefs.window import Sample, Verdict
 
 _log = logging.getLogger("pressurefs.debug")
 
@@ -70,7 +71,12 @@ def build_debug_directory(
         _warn("inject", access)
         injection = parse_injection(written)
         _require_cgroup(cgroups, injection.cgroup)
-        exchange.inject(injection, time.monotonic())
+        now = time.monotonic()
+        if injection.level is not None:
+            exchange.inject(Verdict(now, injection.cgroup, 0, 0, None, None, injection.level))
+        else:
+            pages = injection.scanned, injection.reclaimed, injection.priority
+            exchange.feed([Sample(now, injection.cgroup, *pages)])
 
     tunables: dict[str, tuple[Callable[[Thresholds], int], Callable[[Tunables, int], None]]] = {
         "vmpressure_window": (lambda now: now.window_pages, Tunables.set_window),

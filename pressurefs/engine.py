@@ -7,9 +7,8 @@ the registry and the tunables.
 from collections import deque
 from collections.abc import Collection
 
-from pressurefs.levels import Level
+from pressurefs.levels import Level, Mode
 from pressurefs.paths import BELOW, upwards
-from pressurefs.protocol import Mode
 from pressurefs.registry import Registration, Registry
 from pressurefs.tunables import Tunables
 from pressurefs.window import Sample, Verdict, Window

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
     from pressurefs.fanout import Fanout
-    from pressurefs.injection import Injection
     from pressurefs.levels import Thresholds
     from pressurefs.signaller import Signaller
 
@@ -104,13 +103,8 @@ class Exchange:
                 told = {one.token for one in heard if self._is_told_in_c(one)}
                 self._signal([one for one in audience if one.token not in told])
 
-    def inject(self, injection: Injection, now: float) -> None:
-        """Judge what a person wrote in place of the kernel, and signal.  ``now``: monotonic seconds."""
-        if injection.level is None:
-            pages = injection.scanned, injection.reclaimed, injection.priority
-            self.feed([Sample(now, injection.cgroup, *pages)])
-            return
-        verdict = Verdict(now, injection.cgroup, 0, 0, None, None, injection.level)
+    def inject(self, verdict: Verdict) -> None:
+        """Signal a verdict that nobody judged: a person wrote it."""
         if self._is_stale([verdict.cgroup]):
             self._try_to_sweep()
         with self._lock:

@@ -23,8 +23,8 @@ from typing import Any, NamedTuple
 
 from pressurefs.caller import Caller
 from pressurefs.connection import Connection
+from pressurefs.errors import Refusal, refusal_of
 from pressurefs.poller import Opening
-from pressurefs.protocol import Refusal, refusal_of
 from pressurefs.refusals import Refusals
 from pressurefs.tree import Access, Directory, File, Node
 

@@ -5,8 +5,9 @@ import os
 import re
 from typing import NamedTuple
 
+from pressurefs.errors import Refusal
 from pressurefs.levels import PRIORITY_MAX, Level
-from pressurefs.protocol import Refusal, parse_number, parse_wish, parse_word
+from pressurefs.protocol import parse_number, parse_wish, parse_word
 
 
 class Injection(NamedTuple):

@@ -9,7 +9,7 @@ Such a window has index 0 here, as in the kernel.
 """
 
 from collections.abc import Callable
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
 
@@ -24,6 +24,14 @@ class Level(IntEnum):
     def word(self) -> str:
         """The level as it is written into ``vmpressure``."""
         return self.name.lower()
+
+
+class Mode(StrEnum):
+    """Whether an event of a descendant is heard, as in cgroup v1."""
+
+    DEFAULT = "default"  # unless a cgroup between here and there heard it already
+    HIERARCHY = "hierarchy"  # always
+    LOCAL = "local"  # never
 
 
 PRIORITY_MAX = 12  # the kernel's DEF_PRIORITY, where every reclaim begins; it counts down to 0

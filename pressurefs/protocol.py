@@ -11,48 +11,15 @@ import functools
 import re
 import struct
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import NamedTuple
 
-from pressurefs.levels import Level
+from pressurefs.errors import Refusal
+from pressurefs.levels import Level, Mode
 
 LINE_BYTES_MAX = 4096  # a longer write is refused whole, as by kernfs, which buffers one page
 
 # The kernel's strstrip() goes by its ctype table, where Latin-1's no-break space is a space.
 _BLANKS = b" \t\n\v\f\r\xa0"
-
-
-class Refusal(OSError):
-    """What write(2) answers: an errno, and the reason in words for the log."""
-
-    def __init__(self, number: int, reason: str) -> None:
-        super().__init__(number, reason)
-        self.number = number
-        self.reason = reason
-
-
-# Our own shortage, and what the writer is told of it.
-_SHORTAGES = {
-    errno.EMFILE: (errno.ENFILE, "the daemon is out of descriptors"),
-    errno.ENFILE: (errno.ENFILE, "the system is out of descriptors"),
-    errno.ENOMEM: (errno.ENOMEM, "the daemon is out of memory or of mappings"),
-    errno.ENOSPC: (errno.ENOMEM, "fs.epoll.max_user_watches is used up"),
-}
-
-
-def refusal_of(error: OSError) -> OSError:
-    """Return what the writer is told where the daemon itself is short of something; else the error."""
-    if isinstance(error, Refusal) or error.errno not in _SHORTAGES:
-        return error
-    return Refusal(*_SHORTAGES[error.errno])
-
-
-class Mode(StrEnum):
-    """Whether an event of a descendant is heard, as in cgroup v1."""
-
-    DEFAULT = "default"  # unless a cgroup between here and there heard it already
-    HIERARCHY = "hierarchy"  # always
-    LOCAL = "local"  # never
 
 
 class Request(NamedTuple):

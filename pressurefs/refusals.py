@@ -7,7 +7,7 @@ matters.  Pure but for the line that it logs: time comes in.
 import errno
 import logging
 
-from pressurefs.protocol import Refusal
+from pressurefs.errors import Refusal
 
 _log = logging.getLogger("pressurefs.refused")
 

@@ -16,10 +16,12 @@ from typing import NamedTuple
 
 from pressurefs.caller import Caller, Inode, read_groups, read_inode, require_eventfd, require_open
 from pressurefs.cgroups import Cgroup
+from pressurefs.errors import Refusal, refusal_of
 from pressurefs.exchange import Exchange
+from pressurefs.levels import Mode
 from pressurefs.paths import MACHINE
 from pressurefs.poller import Opening, Poller
-from pressurefs.protocol import Grammar, Mode, Refusal, Request, Wish, refusal_of, require_length
+from pressurefs.protocol import Grammar, Request, Wish, require_length
 from pressurefs.registry import Registration
 from pressurefs.removals import Removals
 from pressurefs.signaller import Signaller

@@ -9,9 +9,8 @@ from collections.abc import Container, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, TypeVar
 
-from pressurefs.levels import Level
+from pressurefs.levels import Level, Mode
 from pressurefs.paths import MACHINE
-from pressurefs.protocol import Mode
 
 _Counted = TypeVar("_Counted")
 

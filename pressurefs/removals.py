@@ -19,9 +19,9 @@ from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from pressurefs.cgroups import Cgroup, CgroupRoot
+from pressurefs.errors import Refusal, refusal_of
 from pressurefs.exchange import Exchange
 from pressurefs.paths import parent_of
-from pressurefs.protocol import Refusal, refusal_of
 
 _log = logging.getLogger("pressurefs.removals")
 

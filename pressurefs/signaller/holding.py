@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 
 from pressurefs._native import ffi, lib
 from pressurefs.caller import EVENTFD_LINK
-from pressurefs.protocol import Refusal, refusal_of
+from pressurefs.errors import Refusal, refusal_of
 from pressurefs.signaller.looking import Look
 from pressurefs.signaller.taking import Taker
 

@@ -22,7 +22,7 @@ from pressurefs.caller import (
     require_open,
     require_visible,
 )
-from pressurefs.protocol import Refusal, refusal_of
+from pressurefs.errors import Refusal, refusal_of
 
 EventFd = NewType("EventFd", int)
 

@@ -34,7 +34,7 @@ import select
 from typing import TYPE_CHECKING
 
 from pressurefs._native import ffi, lib
-from pressurefs.protocol import Refusal, refusal_of
+from pressurefs.errors import Refusal, refusal_of
 from pressurefs.signaller.taking import EventFd, Taker, refusal_of_look
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 memcg.py has what a look finds, and the facts about the files.
 """
 
-import errno
 import itertools
 import logging
 import math
@@ -12,6 +11,7 @@ import select
 import time
 
 from pressurefs.cgroups import CgroupRoot
+from pressurefs.errors import SHORTAGES
 from pressurefs.paths import MACHINE, upwards
 from pressurefs.registry import Place
 from pressurefs.sources.looks import FAR_SECONDS, NEAR_SECONDS
@@ -37,8 +37,6 @@ LISTING_CORE_SHARE = 0.0005
 
 # Cgroups right below the top may take this share of our descriptors, for listeners at the top.
 _DESCRIPTORS_SHARE = 0.5
-
-_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC)
 
 
 class CgroupSampler:
@@ -142,7 +140,7 @@ class CgroupSampler:
             try:
                 self._open(place)
             except OSError as error:
-                if error.errno in _SHORTAGES:
+                if error.errno in SHORTAGES:
                     self._tell_shortage(f"{place.cgroup} is not sampled: {error.strerror}")
                     seconds = RETRY_SECONDS
                     break  # what one could not have the next cannot have either

@@ -22,8 +22,7 @@ from benchmarks.programs import Bare
 from benchmarks.table import Row, judged, microseconds
 from pressurefs.caller import Caller
 from pressurefs.exchange import Exchange
-from pressurefs.levels import RFC, Level
-from pressurefs.protocol import Mode
+from pressurefs.levels import RFC, Level, Mode
 from pressurefs.registry import Registration
 from pressurefs.signaller.choice import open_signaller
 from pressurefs.window import Sample

@@ -13,8 +13,8 @@ import pytest
 
 from pressurefs.binding.choice import open_binding
 from pressurefs.caller import Caller
+from pressurefs.errors import refusal_of
 from pressurefs.filesystem import Operations
-from pressurefs.protocol import refusal_of
 from pressurefs.tree import Directory, File
 from tests.mounted import DEADLINE_SECONDS, Mounted, mounted
 from tests.puppet import Puppet

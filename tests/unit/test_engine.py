@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pressurefs.engine import HISTORY_WINDOWS, Engine
-from pressurefs.levels import RFC, Level
-from pressurefs.protocol import Mode
+from pressurefs.levels import RFC, Level, Mode
 from pressurefs.registry import Registration, Registry
 from pressurefs.tunables import Tunables
 from pressurefs.window import Sample, Verdict

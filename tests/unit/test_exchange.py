@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
+from pressurefs.errors import Refusal
 from pressurefs.exchange import Exchange
-from pressurefs.levels import RFC, Level, Thresholds
+from pressurefs.levels import RFC, Level, Mode, Thresholds
 from pressurefs.poller import Poller
-from pressurefs.protocol import Mode, Refusal
 from pressurefs.registry import Place, Registration
 from pressurefs.window import Sample, Verdict
 from tests.unit.listeners import listener

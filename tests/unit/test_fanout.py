@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pressurefs.levels import MAINLINE, PROFILES, RFC, Level, Thresholds
+from pressurefs.levels import MAINLINE, PROFILES, RFC, Level, Mode, Thresholds
 from pressurefs.poller import Poller
-from pressurefs.protocol import Mode
 from pressurefs.registry import Registration
 from pressurefs.window import Sample, Window
 from tests.lanes import leave_out

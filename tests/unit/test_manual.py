@@ -14,8 +14,8 @@ import pytest
 import pressurefs
 from pressurefs import exits
 from pressurefs.cli import build_parser
+from pressurefs.errors import SHORTAGES
 from pressurefs.levels import PROFILES
-from pressurefs.protocol import _SHORTAGES
 from pressurefs.tunables import window_of_sensitivity
 
 PACKAGE = Path(pressurefs.__file__).parent
@@ -57,7 +57,7 @@ def answered_errnos() -> set[str]:
     """Return the name of every errno that a Refusal is made with, wherever in the package."""
     names = {ast.unparse(call.args[0]) for call in refusals() if call.args}
     shown = {name.removeprefix("errno.") for name in names if name.startswith("errno.")}
-    return shown | {errno.errorcode[number] for number, _ in _SHORTAGES.values()}
+    return shown | {errno.errorcode[number] for number, _ in SHORTAGES.values()}
 
 
 def refusals() -> Iterator[ast.Call]:

@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pressurefs.errors import Refusal
 from pressurefs.injection import parse_injection
-from pressurefs.levels import Level
+from pressurefs.levels import Level, Mode
 from pressurefs.protocol import (
     LINE_BYTES_MAX,
-    Mode,
-    Refusal,
     Request,
     Wish,
     parse_number,

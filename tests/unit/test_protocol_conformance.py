@@ -8,8 +8,9 @@ import re
 
 import pytest
 
+from pressurefs.errors import Refusal
 from pressurefs.levels import Level
-from pressurefs.protocol import Refusal, parse_request, parse_wish
+from pressurefs.protocol import parse_request, parse_wish
 from tests.conformance.table import Row, bytes_of, read_rows
 
 EVENT_FD, CONTROL_FD = 52, 51

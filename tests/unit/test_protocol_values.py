@@ -4,9 +4,10 @@ import errno
 
 import pytest
 
+from pressurefs.errors import Refusal
 from pressurefs.injection import Injection, parse_injection
 from pressurefs.levels import Level
-from pressurefs.protocol import Refusal, parse_number
+from pressurefs.protocol import parse_number
 
 LOW, MEDIUM, OOM = Level
 

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from pressurefs.protocol import Refusal
+from pressurefs.errors import Refusal
 from pressurefs.refusals import BURST_LINES, BURST_SECONDS, REPEAT_SECONDS, Refusals
 
 BAD_LINE = Refusal(errno.EINVAL, "the line is nonsense")

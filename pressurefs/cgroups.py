@@ -13,7 +13,7 @@ import errno
 import os
 from typing import NamedTuple, Self
 
-from pressurefs.mounts import read_mountinfo
+from pressurefs.mountinfo import read_mountinfo
 
 MEMORY_STAT = "memory.stat"
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pressurefs import commands, exits
-from pressurefs.exits import Exit
+from pressurefs import commands, exitcodes
+from pressurefs.exitcodes import Exit
 from pressurefs.levels import PROFILES
 from pressurefs.log import start_log
 
@@ -41,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # Whoever read our output has gone; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return exits.UNEXPECTED
+        return exitcodes.UNEXPECTED
     except KeyboardInterrupt:
-        return exits.UNEXPECTED
+        return exitcodes.UNEXPECTED
 
 
 class _Version(argparse.Action):
@@ -55,7 +55,7 @@ class _Version(argparse.Action):
         try:
             print(f"pressurefs {metadata.version('pressurefs')}")
         except metadata.PackageNotFoundError:
-            parser.exit(exits.UNEXPECTED, "pressurefs: --version: not installed, only imported\n")
+            parser.exit(exitcodes.UNEXPECTED, "pressurefs: --version: not installed, only imported\n")
         parser.exit()
 
 

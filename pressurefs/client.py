@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from pressurefs import mounts
+from pressurefs import mountinfo
 
 
 def control_path(mount: str | None = None, cgroup: str | None = None) -> Path:
@@ -19,7 +19,7 @@ def control_path(mount: str | None = None, cgroup: str | None = None) -> Path:
 
     Raises FileNotFoundError (ENOENT) where no mount is named or found.
     """
-    return Path(mount or mounts.find_pressurefs(), (cgroup or "/").strip("/"), "vmpressure")
+    return Path(mount or mountinfo.find_pressurefs(), (cgroup or "/").strip("/"), "vmpressure")
 
 
 def register(event_fd: int, wish: str, control: Path) -> None:

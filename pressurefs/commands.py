@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pressurefs import client, exits, mounts
-from pressurefs.exits import Exit, or_exit
+from pressurefs import client, exitcodes, mountinfo
+from pressurefs.exitcodes import Exit, or_exit
 from pressurefs.levels import PROFILES
 
 if TYPE_CHECKING:
@@ -38,12 +38,12 @@ def mount(parsed: argparse.Namespace) -> int:
     except ImportError as error:
         if "_native" in str(error):
             why = f"the compiled module is missing ({error})"
-            raise Exit(exits.COMPILED_MODULE_MISSING, "mount", why) from None
+            raise Exit(exitcodes.COMPILED_MODULE_MISSING, "mount", why) from None
         raise
     from pressurefs.sources.choice import Roots  # noqa: PLC0415
 
     if parsed.ready_fd is not None and not os.path.exists(f"/proc/self/fd/{parsed.ready_fd}"):
-        raise Exit(exits.USAGE, f"--ready-fd {parsed.ready_fd}", "is not open")
+        raise Exit(exitcodes.USAGE, f"--ready-fd {parsed.ready_fd}", "is not open")
     settings = Settings(
         mountpoint=parsed.mountpoint,
         source=parsed.source,
@@ -56,7 +56,7 @@ def mount(parsed: argparse.Namespace) -> int:
         record=parsed.record,
     )
     Daemon(settings).run()
-    return exits.DONE
+    return exitcodes.DONE
 
 
 def _mount_options(lists: Sequence[str]) -> dict[str, str | bool]:
@@ -65,7 +65,7 @@ def _mount_options(lists: Sequence[str]) -> dict[str, str | bool]:
     for option in filter(None, ",".join(lists).split(",")):
         name, given, value = option.partition("=")
         if name in _RESERVED_OPTIONS:
-            raise Exit(exits.USAGE, f"-o {name}", "is pressurefs's own to set")
+            raise Exit(exitcodes.USAGE, f"-o {name}", "is pressurefs's own to set")
         options[name] = value if given else True
     return options
 
@@ -75,9 +75,9 @@ def umount(parsed: argparse.Namespace) -> int:
     from pressurefs.mountpoint import unmount  # noqa: PLC0415
 
     mountpoint = _require_mount(parsed.mountpoint)
-    with or_exit(exits.UNEXPECTED, mountpoint):
+    with or_exit(exitcodes.UNEXPECTED, mountpoint):
         unmount(mountpoint)
-    return exits.DONE
+    return exitcodes.DONE
 
 
 def execute(parsed: argparse.Namespace) -> int:
@@ -86,7 +86,7 @@ def execute(parsed: argparse.Namespace) -> int:
     for text in parsed.wishes:
         match = _FD_WISH.fullmatch(text)
         if match is None:
-            raise Exit(exits.USAGE, f"--fd {text}", "not N=LEVEL[@/cgroup]")
+            raise Exit(exitcodes.USAGE, f"--fd {text}", "not N=LEVEL[@/cgroup]")
         fd = _usable_fd(match[1], wishes)
         wishes[fd] = match[2], match[3]
     mount = _found_mount() if wishes else None
@@ -106,7 +106,7 @@ def eventfd_new(parsed: argparse.Namespace) -> int:
     if words[:1] == ["--"]:
         del words[0]
     if not fds or not words:
-        raise Exit(exits.USAGE, "eventfd new", "wants numbers and a command: eventfd new 5 6 -- COMMAND")
+        raise Exit(exitcodes.USAGE, "eventfd new", "wants numbers and a command: eventfd new 5 6 -- COMMAND")
     for fd in fds:
         _open_eventfd(fd)
     return _become(words)
@@ -117,14 +117,14 @@ def eventfd_read(parsed: argparse.Namespace) -> int:
     try:
         link = os.readlink(f"/proc/self/fd/{parsed.fd}")
     except OSError:
-        raise Exit(exits.USAGE, f"descriptor {parsed.fd}", "is not open") from None
+        raise Exit(exitcodes.USAGE, f"descriptor {parsed.fd}", "is not open") from None
     if link != "anon_inode:[eventfd]":
-        raise Exit(exits.USAGE, f"descriptor {parsed.fd}", f"is no eventfd but {link}")
+        raise Exit(exitcodes.USAGE, f"descriptor {parsed.fd}", f"is no eventfd but {link}")
     count = client.wait(parsed.fd, parsed.timeout)
     if count is None:
-        return exits.TIMED_OUT
+        return exitcodes.TIMED_OUT
     print(count)
-    return exits.DONE
+    return exitcodes.DONE
 
 
 def wait(parsed: argparse.Namespace) -> int:
@@ -133,22 +133,22 @@ def wait(parsed: argparse.Namespace) -> int:
     control = client.control_path(mount, parsed.cgroup)
     _register(event_fd, parsed.level, control)
     if client.wait(event_fd, parsed.timeout) is None:
-        return exits.TIMED_OUT
+        return exitcodes.TIMED_OUT
     # The end of the cgroup or of the mount is signalled, too, and by then the path is gone.
     if not control.exists():
         raise _end_of(mount, control)
-    return exits.DONE
+    return exitcodes.DONE
 
 
 def inject(parsed: argparse.Namespace) -> int:
     """Write into the debug directory of a mount."""
     path = Path(_require_mount(parsed.mountpoint), "vmpressure.debug", "inject")
-    with or_exit(exits.UNEXPECTED, str(path)):
+    with or_exit(exitcodes.UNEXPECTED, str(path)):
         if not path.parent.is_dir():
-            raise Exit(exits.UNEXPECTED, parsed.mountpoint, "mounted without --debug")
+            raise Exit(exitcodes.UNEXPECTED, parsed.mountpoint, "mounted without --debug")
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
         os.write(fd, os.fsencode(" ".join(parsed.words)))
-    return exits.DONE
+    return exitcodes.DONE
 
 
 def watch(parsed: argparse.Namespace) -> int:
@@ -158,19 +158,19 @@ def watch(parsed: argparse.Namespace) -> int:
     mount = _found_mount()
     control = client.control_path(mount, parsed.cgroup)
     try:
-        with or_exit(exits.UNEXPECTED, f"register in {control}"):
+        with or_exit(exitcodes.UNEXPECTED, f"register in {control}"):
             listening = Listening(mount, parsed.cgroup)
         watch(listening, sys.stdout, str(control.parent))
     except KeyboardInterrupt:
-        return exits.DONE
+        return exitcodes.DONE
     raise _end_of(mount, control)
 
 
 def _end_of(mount: str, control: Path) -> Exit:
     """Return what is said where a control file is gone."""
     if _is_pressurefs(mount):
-        return Exit(exits.UNEXPECTED, str(control.parent), "the cgroup was removed")
-    return Exit(exits.NOT_A_PRESSUREFS_MOUNT, mount, "was unmounted")
+        return Exit(exitcodes.UNEXPECTED, str(control.parent), "the cgroup was removed")
+    return Exit(exitcodes.NOT_A_PRESSUREFS_MOUNT, mount, "was unmounted")
 
 
 def status(parsed: argparse.Namespace) -> int:
@@ -178,7 +178,7 @@ def status(parsed: argparse.Namespace) -> int:
     from pressurefs.status import examine_machine, read_mount  # noqa: PLC0415
 
     mountpoint = _found_mount() if parsed.mountpoint is None else _require_mount(parsed.mountpoint)
-    with or_exit(exits.UNEXPECTED, mountpoint):
+    with or_exit(exitcodes.UNEXPECTED, mountpoint):
         known = read_mount(mountpoint)
     machine = examine_machine()
     if parsed.json:
@@ -190,7 +190,7 @@ def status(parsed: argparse.Namespace) -> int:
         _print_table({name: why_not if value is None else value for name, value in known.items()})
         print("\nWhat this machine allows the one who asks:")
         _print_table(machine)
-    return exits.DONE
+    return exitcodes.DONE
 
 
 def doctor(_parsed: argparse.Namespace) -> int:
@@ -198,7 +198,7 @@ def doctor(_parsed: argparse.Namespace) -> int:
     from pressurefs.status import examine_machine  # noqa: PLC0415
 
     _print_table(examine_machine())
-    return exits.DONE
+    return exitcodes.DONE
 
 
 def _print_table(rows: Mapping[str, object]) -> None:
@@ -213,14 +213,14 @@ def record(parsed: argparse.Namespace) -> int:
     from pressurefs.sources.choice import Origin, Roots, may_be_kernel, open_source  # noqa: PLC0415
 
     origin = Origin(Roots(Path(parsed.proc)))
-    with or_exit(exits.SOURCE_UNAVAILABLE, f"source {parsed.source}"):
+    with or_exit(exitcodes.SOURCE_UNAVAILABLE, f"source {parsed.source}"):
         source = open_source(parsed.source, _hear_all(origin) if may_be_kernel(parsed.source) else origin)
     with (
-        or_exit(exits.UNEXPECTED, parsed.file),
+        or_exit(exitcodes.UNEXPECTED, parsed.file),
         Path(parsed.file).open("w", encoding="utf-8", buffering=1) as file,
     ):
         record(source, file, parsed.seconds)
-    return exits.DONE
+    return exitcodes.DONE
 
 
 def _hear_all(origin: Origin) -> Origin:
@@ -242,11 +242,11 @@ def plot(parsed: argparse.Namespace) -> int:
     from pressurefs.trace import TraceError, parse_trace  # noqa: PLC0415
 
     try:
-        with or_exit(exits.UNEXPECTED, parsed.file), Path(parsed.file).open(encoding="utf-8") as lines:
+        with or_exit(exitcodes.UNEXPECTED, parsed.file), Path(parsed.file).open(encoding="utf-8") as lines:
             header, parsed_samples = parse_trace(lines)
             samples = list(parsed_samples)
     except (TraceError, UnicodeDecodeError) as error:
-        raise Exit(exits.UNEXPECTED, parsed.file, error) from None
+        raise Exit(exitcodes.UNEXPECTED, parsed.file, error) from None
     cgroup = _cgroup_to_plot(parsed.file, parsed.cgroup, dict.fromkeys(one.cgroup for one in samples))
     thresholds = PROFILES[parsed.profile]
     series = build_series([one for one in samples if one.cgroup == cgroup], thresholds)
@@ -257,42 +257,42 @@ def plot(parsed: argparse.Namespace) -> int:
         if (error.name or "").split(".")[0] != "matplotlib":
             raise
         why = "matplotlib is not installed (pip install matplotlib)"
-        raise Exit(exits.UNEXPECTED, "plot", why) from None
+        raise Exit(exitcodes.UNEXPECTED, "plot", why) from None
     except OSError as error:
-        raise Exit(exits.UNEXPECTED, parsed.output, error.strerror) from None
-    return exits.DONE
+        raise Exit(exitcodes.UNEXPECTED, parsed.output, error.strerror) from None
+    return exitcodes.DONE
 
 
 def _cgroup_to_plot(file: str, wanted: str | None, known: Mapping[str, None]) -> str:
     """Return the cgroup that was asked for, else the one there is, else the machine."""
     if not known:
-        raise Exit(exits.UNEXPECTED, file, "a trace without samples")
+        raise Exit(exitcodes.UNEXPECTED, file, "a trace without samples")
     if wanted is None and len(known) == 1:
         return next(iter(known))
     wanted = wanted or "/"
     if wanted not in known:
-        raise Exit(exits.USAGE, f"--cgroup {wanted}", f"{file} has {' '.join(sorted(known))}")
+        raise Exit(exitcodes.USAGE, f"--cgroup {wanted}", f"{file} has {' '.join(sorted(known))}")
     return wanted
 
 
 def _found_mount() -> str:
     try:
-        return _require_mount(mounts.find_pressurefs())
+        return _require_mount(mountinfo.find_pressurefs())
     except FileNotFoundError as error:
-        raise Exit(exits.NOT_A_PRESSUREFS_MOUNT, "no mount", error.strerror) from None
+        raise Exit(exitcodes.NOT_A_PRESSUREFS_MOUNT, "no mount", error.strerror) from None
 
 
 def _require_mount(path: str) -> str:
     """Return the real path of a pressurefs mount; Exit where it is none."""
     mountpoint = os.path.realpath(path)
     if not _is_pressurefs(mountpoint):
-        raise Exit(exits.NOT_A_PRESSUREFS_MOUNT, path, "not a pressurefs mount")
+        raise Exit(exitcodes.NOT_A_PRESSUREFS_MOUNT, path, "not a pressurefs mount")
     return mountpoint
 
 
 def _is_pressurefs(mountpoint: str) -> bool:
-    mounted = mounts.topmost(mounts.read_mountinfo(), mountpoint)
-    return mounted is not None and mounted.filesystem_type == mounts.FILESYSTEM_TYPE
+    mounted = mountinfo.topmost(mountinfo.read_mountinfo(), mountpoint)
+    return mounted is not None and mounted.filesystem_type == mountinfo.FILESYSTEM_TYPE
 
 
 def _usable_fd(digits: str, taken: Sequence[int] | dict[int, tuple[str, str | None]]) -> int:
@@ -300,7 +300,7 @@ def _usable_fd(digits: str, taken: Sequence[int] | dict[int, tuple[str, str | No
     limit = os.sysconf("SC_OPEN_MAX")
     if fd in taken or not 3 <= fd < limit:  # noqa: PLR2004, 0 to 2 are the standard streams
         raise Exit(
-            exits.USAGE, f"descriptor {digits}", f"not a number from 3 to {limit - 1} that is named once"
+            exitcodes.USAGE, f"descriptor {digits}", f"not a number from 3 to {limit - 1} that is named once"
         )
     return fd
 
@@ -316,7 +316,7 @@ def _open_eventfd(fd: int) -> None:
 
 
 def _register(event_fd: int, wish: str, control: Path) -> None:
-    with or_exit(exits.UNEXPECTED, f"register {wish!r} in {control}"):
+    with or_exit(exitcodes.UNEXPECTED, f"register {wish!r} in {control}"):
         client.register(event_fd, wish, control)
 
 
@@ -325,6 +325,6 @@ def _become(words: list[str]) -> int:
     try:
         os.execvp(words[0], words)  # noqa: S606, that is what the user asked for
     except FileNotFoundError:
-        raise Exit(exits.COMMAND_NOT_FOUND, words[0], "command not found") from None
+        raise Exit(exitcodes.COMMAND_NOT_FOUND, words[0], "command not found") from None
     except OSError as error:
-        raise Exit(exits.COMMAND_NOT_RUNNABLE, words[0], error.strerror) from None
+        raise Exit(exitcodes.COMMAND_NOT_RUNNABLE, words[0], error.strerror) from None

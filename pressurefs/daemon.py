@@ -22,13 +22,13 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import NamedTuple
 
-from pressurefs import exits, mountpoint, mounts, staying, systemd
+from pressurefs import exitcodes, mountinfo, mountpoint, staying, systemd
 from pressurefs.binding import Loop
 from pressurefs.binding.choice import open_binding
 from pressurefs.cgroups import CgroupRoot
 from pressurefs.control import ControlFiles, TopDirectory
 from pressurefs.exchange import Exchange
-from pressurefs.exits import Exit, or_exit
+from pressurefs.exitcodes import Exit, or_exit
 from pressurefs.fanout import Fanout
 from pressurefs.levels import Thresholds
 from pressurefs.pump import Pump
@@ -134,7 +134,7 @@ class Daemon:
                 self._wait(_READY_TIMEOUT_SECONDS)
             elif first is None:
                 why = f"the kernel has not answered for {_READY_TIMEOUT_SECONDS:.0f} s"
-                self._fault = Exit(exits.FUSE_UNAVAILABLE, "mount", why)
+                self._fault = Exit(exitcodes.FUSE_UNAVAILABLE, "mount", why)
         finally:
             systemd.notify("STOPPING=1")
             self._unmount()
@@ -157,7 +157,7 @@ class Daemon:
                 self._fault = fault
             except BaseException as fault:  # noqa: BLE001, the main thread decides what to do about it
                 _log.exception("fault in thread %s", name)
-                self._fault = Exit(exits.UNEXPECTED, name, repr(fault))
+                self._fault = Exit(exitcodes.UNEXPECTED, name, repr(fault))
             self._happened.put(_Event.THREAD_ENDED)
 
         threading.Thread(target=run, name=name, daemon=True).start()
@@ -168,18 +168,18 @@ class Daemon:
         except RuntimeError as error:
             # libfuse has told on stderr what it did not like.
             if self._registrar.device is None:
-                raise Exit(exits.FUSE_UNAVAILABLE, "mount", "libfuse could not mount") from None
-            raise Exit(exits.UNEXPECTED, "fuse", f"libfuse's loop ended with {error}") from None
+                raise Exit(exitcodes.FUSE_UNAVAILABLE, "mount", "libfuse could not mount") from None
+            raise Exit(exitcodes.UNEXPECTED, "fuse", f"libfuse's loop ended with {error}") from None
 
     def _look(self) -> None:
         try:
             self._pump.run(self._exchange)
         except SourceUnavailable as error:
-            raise Exit(exits.SOURCE_UNAVAILABLE, f"source {self._source.name}", error.strerror) from None
+            raise Exit(exitcodes.SOURCE_UNAVAILABLE, f"source {self._source.name}", error.strerror) from None
 
     def _note_answers(self) -> None:
         """Learn our device number before the first write can come; the FUSE loop calls this."""
-        mounted = mounts.topmost(mounts.read_mountinfo(), self._mountpoint)
+        mounted = mountinfo.topmost(mountinfo.read_mountinfo(), self._mountpoint)
         self._registrar.device = None if mounted is None else mounted.device
         self._happened.put(_Event.ANSWERS)
 
@@ -209,7 +209,7 @@ class Daemon:
         left = mountpoint.take_away(self._registrar.device)
         if left:
             why = "something else is mounted on top of it"
-            self._fault = self._fault or Exit(exits.MOUNTPOINT_UNUSABLE, f"unmount {left[0]}", why)
+            self._fault = self._fault or Exit(exitcodes.MOUNTPOINT_UNUSABLE, f"unmount {left[0]}", why)
 
     def _report_source(self) -> str:
         source = self._source
@@ -231,11 +231,11 @@ class _Event(Enum):
 
 def _open_binding() -> type[Loop]:
     """Return what FUSE is reached by; raise Exit where it cannot work."""
-    with or_exit(exits.FUSE_UNAVAILABLE, "mount"):
+    with or_exit(exitcodes.FUSE_UNAVAILABLE, "mount"):
         binding = open_binding()
     if not os.path.exists("/dev/fuse"):
         why = "there is no /dev/fuse: modprobe fuse, or give it to the container"
-        raise Exit(exits.FUSE_UNAVAILABLE, "mount", why)
+        raise Exit(exitcodes.FUSE_UNAVAILABLE, "mount", why)
     return binding
 
 
@@ -243,27 +243,27 @@ def _open_fanout(settings: Settings, cgroups: CgroupRoot | None, signaller: Sign
     """Return what the kernel source tells by, None where that cannot be the source."""
     if not may_be_kernel(settings.source):
         return None
-    with or_exit(exits.UNEXPECTED, "fanout"):
+    with or_exit(exitcodes.UNEXPECTED, "fanout"):
         return Fanout(0 if cgroups is None else cgroups.number, signals_rings=signaller.signals_rings)
 
 
 def _open_source(settings: Settings, origin: Origin) -> Source:
-    with or_exit(exits.SOURCE_UNAVAILABLE, f"source {settings.source}"):
+    with or_exit(exitcodes.SOURCE_UNAVAILABLE, f"source {settings.source}"):
         return open_source(settings.source, origin)
 
 
 def _open_trace(path: Path, source: Source) -> TraceWriter:
-    with or_exit(exits.UNEXPECTED, f"--record {path}"):
+    with or_exit(exitcodes.UNEXPECTED, f"--record {path}"):
         return TraceWriter(path, source)
 
 
 def _open_cgroups(path: str | None) -> CgroupRoot | None:
-    with or_exit(exits.SOURCE_UNAVAILABLE, f"--cgroup {path}"):
+    with or_exit(exitcodes.SOURCE_UNAVAILABLE, f"--cgroup {path}"):
         return CgroupRoot.mounted() if path is None else CgroupRoot(path)
 
 
 def _open_removals(cgroups: CgroupRoot, exchange: Exchange) -> Removals:
-    with or_exit(exits.UNEXPECTED, "inotify"):
+    with or_exit(exitcodes.UNEXPECTED, "inotify"):
         return Removals(cgroups, exchange)
 
 
@@ -272,7 +272,7 @@ def _open_signaller() -> Signaller:
         signaller = open_signaller()
     except OSError as error:
         why = f"no io_uring ({error.strerror}): see kernel.io_uring_disabled, or the container's seccomp"
-        raise Exit(exits.UNEXPECTED, "signaller", why) from None
+        raise Exit(exitcodes.UNEXPECTED, "signaller", why) from None
     if signaller.limits != "none":
         _log.warning("signaller %s: %s", signaller.name, signaller.limits)
     return signaller

@@ -19,8 +19,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from pressurefs import exits
-from pressurefs.exits import Exit
+from pressurefs import exitcodes
+from pressurefs.exitcodes import Exit
 
 # mount(8)'s exit codes.
 DONE = 0
@@ -132,7 +132,7 @@ def _mount(directory: str, command: Sequence[str]) -> int:
         return DONE
     said = daemon.stderr.read() or b"pressurefs: %b: the mount does not answer\n" % os.fsencode(directory)
     os.write(sys.stderr.fileno(), said)
-    return INVOCATION if daemon.wait() == exits.USAGE else FAILURE
+    return INVOCATION if daemon.wait() == exitcodes.USAGE else FAILURE
 
 
 def _start_daemon(command: Sequence[str], ready_fd: int) -> subprocess.Popen[bytes]:

@@ -8,8 +8,8 @@ import os
 import subprocess
 from collections.abc import Mapping
 
-from pressurefs import exits, mounts
-from pressurefs.exits import Exit, or_exit
+from pressurefs import exitcodes, mountinfo
+from pressurefs.exitcodes import Exit, or_exit
 
 _log = logging.getLogger("pressurefs.mountpoint")
 
@@ -19,17 +19,17 @@ _MNT_DETACH = 2
 
 def prepare(mountpoint: str, options: Mapping[str, str | bool]) -> None:
     """Detach a dead mount of ours; raise Exit where the directory cannot be mounted on."""
-    mounted = mounts.topmost(mounts.read_mountinfo(), mountpoint)
-    if mounted is not None and mounted.filesystem_type == mounts.FILESYSTEM_TYPE:
-        if not mounts.is_dead(mountpoint):
-            raise Exit(exits.MOUNTPOINT_UNUSABLE, mountpoint, "pressurefs is mounted there already")
+    mounted = mountinfo.topmost(mountinfo.read_mountinfo(), mountpoint)
+    if mounted is not None and mounted.filesystem_type == mountinfo.FILESYSTEM_TYPE:
+        if not mountinfo.is_dead(mountpoint):
+            raise Exit(exitcodes.MOUNTPOINT_UNUSABLE, mountpoint, "pressurefs is mounted there already")
         unmount(mountpoint, detach=True)
         _log.warning("%s: detached a mount whose daemon is gone", mountpoint)
-    with or_exit(exits.MOUNTPOINT_UNUSABLE, mountpoint):
+    with or_exit(exitcodes.MOUNTPOINT_UNUSABLE, mountpoint):
         entries = os.listdir(mountpoint)
     if entries and not options.get("nonempty"):
         why = "the directory is not empty (-o nonempty mounts over what is there)"
-        raise Exit(exits.MOUNTPOINT_UNUSABLE, mountpoint, why)
+        raise Exit(exitcodes.MOUNTPOINT_UNUSABLE, mountpoint, why)
 
 
 def take_away(device: str) -> list[str]:
@@ -40,7 +40,7 @@ def take_away(device: str) -> list[str]:
     """
     for how in ({}, {"force": True}, {"detach": True}):
         for mountpoint in _mountpoints(device):
-            topmost = mounts.topmost(mounts.read_mountinfo(), mountpoint)
+            topmost = mountinfo.topmost(mountinfo.read_mountinfo(), mountpoint)
             if topmost is not None and topmost.device == device:
                 with contextlib.suppress(OSError):
                     unmount(mountpoint, **how)
@@ -49,7 +49,7 @@ def take_away(device: str) -> list[str]:
 
 def _mountpoints(device: str) -> list[str]:
     """Return where it is mounted and can be unmounted, wherever a parent directory was moved to."""
-    return [row.mountpoint for row in mounts.read_mountinfo() if row.device == device]
+    return [row.mountpoint for row in mountinfo.read_mountinfo() if row.device == device]
 
 
 def unmount(mountpoint: str, *, force: bool = False, detach: bool = False) -> None:

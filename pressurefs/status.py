@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pressurefs import mounts
+from pressurefs import mountinfo
 
 _TOLD_BY_DEBUG = ("source", "since", "limits", "fuse", "signaller", "signaller_limits", "registrations")
 
@@ -146,7 +146,7 @@ def _try_vmstat() -> None:
 
 
 def _first_mount(filesystem_type: str) -> str:
-    for mount in mounts.read_mountinfo():
+    for mount in mountinfo.read_mountinfo():
         if mount.filesystem_type == filesystem_type:
             return mount.mountpoint
     return "not mounted"

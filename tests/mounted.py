@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pressurefs.binding.choice import FUSE_VARIABLE
-from pressurefs.mounts import read_mountinfo, topmost
+from pressurefs.mountinfo import read_mountinfo, topmost
 
 SUSPICIOUS = re.compile(
     r"traceback|exception|\bfault\b|warning:|segmentation|assert|fuse:|leak|sanitizer|runtime error",

@@ -26,7 +26,7 @@ OUTSIDE = {
 }
 
 # What an application loads: the standard library and each other.
-CLIENT_HALF = {"client", "mounts"}
+CLIENT_HALF = {"client", "mountinfo"}
 
 
 def modules() -> dict[str, Path]:
@@ -113,15 +113,15 @@ def test_client_half(name: str) -> None:
     ("source", "names"),
     [
         ("import fuse", {"fuse"}),
-        ("import pressurefs.engine as one", {"pressurefs.engine"}),
-        ("from pressurefs import exits, mounts", {"pressurefs.exits", "pressurefs.mounts"}),
+        ("import pressurefs.client as one", {"pressurefs.client"}),
+        ("from pressurefs import client, mountinfo", {"pressurefs.client", "pressurefs.mountinfo"}),
         ("from pressurefs import nothing", {"pressurefs"}),
         ("from pressurefs import _native", {"pressurefs._native"}),
         ("from pressurefs._native import lib", {"pressurefs._native"}),
         ("from pressurefs.sources import vmstat", {"pressurefs.sources.vmstat"}),
         ("from pressurefs.sources import Source", {"pressurefs.sources"}),
-        ("def late():\n    from . import engine", {"pressurefs.engine"}),
-        ("if TYPE_CHECKING:\n    from .engine import Engine", {"pressurefs.engine"}),
+        ("def late():\n    from . import client", {"pressurefs.client"}),
+        ("if TYPE_CHECKING:\n    from .client import wait", {"pressurefs.client"}),
     ],
     ids=[
         "import",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs import exits
+from pressurefs import exitcodes
 from pressurefs.binding.choice import BINDINGS, FUSE_VARIABLE
 from tests.lanes import leave_out
 from tests.mounted import LIBRARIES, mounted
@@ -26,7 +26,7 @@ def mount_in_vain(place: Path, *hidden: str, **environment: str) -> str:
         text=True,
         check=False,
     )
-    assert done.returncode == exits.FUSE_UNAVAILABLE
+    assert done.returncode == exitcodes.FUSE_UNAVAILABLE
     assert done.stderr.startswith("pressurefs: mount: ")
     return done.stderr.removeprefix("pressurefs: mount: ").removesuffix("\n")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs.mounts import read_mountinfo
+from pressurefs.mountinfo import read_mountinfo
 from tests.lanes import leave_out
 from tests.mount.test_cgroups import CONTROL_FILES, make_cgroup, refusal, remove_cgroup
 from tests.mounted import DEADLINE_SECONDS, Mounted, mounted

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs import exits
+from pressurefs import exitcodes
 from tests.mounted import Mounted, eventually, is_mounted, mounted
 from tests.puppet import Puppet
 
@@ -53,7 +53,7 @@ def test_unusable_mountpoint(place: Path, fuse: None) -> None:  # noqa: ARG001
         ("full", "the directory is not empty (-o nonempty mounts over what is there)"),
     ):
         path = os.path.realpath(place / name)
-        assert run("mount", path) == (exits.MOUNTPOINT_UNUSABLE, f"pressurefs: {path}: {why}\n")
+        assert run("mount", path) == (exitcodes.MOUNTPOINT_UNUSABLE, f"pressurefs: {path}: {why}\n")
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_unusable_mountpoint(place: Path, fuse: None) -> None:  # noqa: ARG001
 def test_unusable_source(place: Path, fuse: None, source: str, why: str) -> None:  # noqa: ARG001
     """A source that does not exist here is exit code 5, with the reason, and nothing is mounted."""
     code, said = run("mount", "--source", source, str(place))
-    assert code == exits.SOURCE_UNAVAILABLE
+    assert code == exitcodes.SOURCE_UNAVAILABLE
     assert said.startswith(f"pressurefs: source {source}: {why}")
     assert not is_mounted(place)
 
@@ -77,14 +77,17 @@ def test_unusable_source(place: Path, fuse: None, source: str, why: str) -> None
 def test_unusable_proc(place: Path, fuse: None) -> None:  # noqa: ARG001
     """A --proc without a vmstat is exit code 5."""
     code, said = run("mount", "--proc", str(place), str(place))
-    assert code == exits.SOURCE_UNAVAILABLE
+    assert code == exitcodes.SOURCE_UNAVAILABLE
     assert "vmstat: No such file or directory" in said
 
 
 def test_unusable_cgroup_root(place: Path, fuse: None) -> None:  # noqa: ARG001
     """A --cgroup that is no directory is exit code 5."""
     code, said = run("mount", "--cgroup", "/etc/passwd", str(place))
-    assert (code, said) == (exits.SOURCE_UNAVAILABLE, "pressurefs: --cgroup /etc/passwd: Not a directory\n")
+    assert (code, said) == (
+        exitcodes.SOURCE_UNAVAILABLE,
+        "pressurefs: --cgroup /etc/passwd: Not a directory\n",
+    )
 
 
 def test_no_compiled_module(place: Path) -> None:
@@ -97,7 +100,7 @@ def test_no_compiled_module(place: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == exits.COMPILED_MODULE_MISSING
+    assert done.returncode == exitcodes.COMPILED_MODULE_MISSING
     assert done.stderr.startswith("pressurefs: mount: the compiled module is missing")
 
 
@@ -116,13 +119,13 @@ def test_doctor_without_the_compiled_module() -> None:
 @pytest.mark.parametrize("arguments", [[], ["mount"], ["mount", "--profile", "x", "/"], ["fly"], ["umount"]])
 def test_usage(arguments: Sequence[str]) -> None:
     """Wrong arguments are exit code 2."""
-    assert run(*arguments)[0] == exits.USAGE
+    assert run(*arguments)[0] == exitcodes.USAGE
 
 
 def test_mounted_twice(mount: Mounted) -> None:
     """A directory where pressurefs serves already is refused; the first one serves on."""
     code, said = run("mount", str(mount.path))
-    assert code == exits.MOUNTPOINT_UNUSABLE
+    assert code == exitcodes.MOUNTPOINT_UNUSABLE
     assert said == f"pressurefs: {mount.path}: pressurefs is mounted there already\n"
     assert mount.registrations() == []
 
@@ -209,4 +212,4 @@ def test_without_debug(place: Path, fuse: None) -> None:  # noqa: ARG001
     with mounted(place, debug=False) as mount:
         assert "vmpressure.debug" not in os.listdir(mount.path)
         code, said = run("inject", str(mount.path), "low")
-        assert (code, said) == (exits.UNEXPECTED, f"pressurefs: {mount.path}: mounted without --debug\n")
+        assert (code, said) == (exitcodes.UNEXPECTED, f"pressurefs: {mount.path}: mounted without --debug\n")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from pressurefs import fstab
-from pressurefs.exits import Exit
+from pressurefs.exitcodes import Exit
 
 HELPER = Path(sysconfig.get_path("scripts")) / "mount.fuse.pressurefs"
 PRELUDE = """

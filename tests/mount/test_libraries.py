@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import pressurefs
-from pressurefs.mounts import MOUNT_VARIABLE
+from pressurefs.mountinfo import MOUNT_VARIABLE
 from tests.mounted import Mounted, eventually, readable
 
 PACKAGE = Path(pressurefs.__file__).parent
@@ -94,7 +94,7 @@ sys.modules['fuse'] = sys.modules['cffi'] = sys.modules['pressurefs._native'] = 
 import pressurefs
 assert pressurefs.PressureEvent
 loaded = {name for name in sys.modules if name.startswith('pressurefs.')} - {'pressurefs._native'}
-assert loaded == {'pressurefs.client', 'pressurefs.mounts'}, loaded
+assert loaded == {'pressurefs.client', 'pressurefs.mountinfo'}, loaded
 assert 'ctypes' not in sys.modules and 'asyncio' not in sys.modules
 """
     command = [sys.executable, "-S", "-c", program]

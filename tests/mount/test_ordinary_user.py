@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs import exits
+from pressurefs import exitcodes
 from tests.lanes import leave_out
 from tests.mount.test_fallback import forbidding
 from tests.mounted import Mounted, is_mounted, mounted, readable
@@ -148,7 +148,7 @@ def test_umount(user: OrdinaryUser) -> None:
         refused = subprocess.run(
             [*setpriv, user.program, "umount", mount.path], capture_output=True, text=True, check=False
         )
-        assert refused.returncode == exits.UNEXPECTED
+        assert refused.returncode == exitcodes.UNEXPECTED
         assert refused.stderr.startswith(f"pressurefs: {mount.path}: ")
         assert is_mounted(mount.path)
         user.shell(f"pressurefs umount {mount.path}")
@@ -196,7 +196,7 @@ def test_allow_other_is_not_allowed(user: OrdinaryUser) -> None:
     path = user.directory("mount")
     with fuse_conf(user, ""):
         code, said = user.run("pressurefs", "mount", "-o", "allow_other", str(path))
-    assert code == exits.FUSE_UNAVAILABLE
+    assert code == exitcodes.FUSE_UNAVAILABLE
     assert "user_allow_other" in said
     assert said.splitlines()[-1].startswith("pressurefs: mount: ")
     assert not is_mounted(path)
@@ -207,7 +207,7 @@ def test_directory_of_somebody_else(user: OrdinaryUser) -> None:
     path = user.home / "roots"
     path.mkdir()
     code, said = user.run("pressurefs", "mount", str(path))
-    assert code == exits.FUSE_UNAVAILABLE
+    assert code == exitcodes.FUSE_UNAVAILABLE
     assert "pressurefs: mount: " in said
     assert not is_mounted(path)
 

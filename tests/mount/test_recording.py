@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs import exits
+from pressurefs import exitcodes
 from pressurefs.trace import Header, parse_trace, render_header, render_sample
 from pressurefs.window import Sample
 from tests.mounted import Mounted, is_mounted, mounted
@@ -100,6 +100,6 @@ def test_pipe_without_a_reader(fuse: None, place: Path) -> None:  # noqa: ARG001
     for name, why in (("pipe", "No such device or address"), ("mount", "Is a directory")):
         command = ["pressurefs", "mount", "--record", str(place / name), str(place / "mount")]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-        assert done.returncode == exits.UNEXPECTED
+        assert done.returncode == exitcodes.UNEXPECTED
         assert done.stderr == f"pressurefs: --record {place / name}: {why}\n"
         assert not is_mounted(place / "mount")

@@ -18,7 +18,7 @@ from typing import Self
 import pyte
 import pytest
 
-from pressurefs.mounts import MOUNT_VARIABLE
+from pressurefs.mountinfo import MOUNT_VARIABLE
 from tests.mounted import DEADLINE_SECONDS, Mounted, eventually, readable
 
 WATCH = [sys.executable, "-m", "pressurefs", "watch"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs import client, mounts
+from pressurefs import client, mountinfo
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_control_path(cgroup: str | None, path: str) -> None:
 
 def test_control_path_of_the_mount_that_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no mount is named, the one that the environment names is taken."""
-    monkeypatch.setenv(mounts.MOUNT_VARIABLE, "/found")
+    monkeypatch.setenv(mountinfo.MOUNT_VARIABLE, "/found")
     assert client.control_path() == Path("/found/vmpressure")
 
 

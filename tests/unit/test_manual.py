@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import pressurefs
-from pressurefs import exits
+from pressurefs import exitcodes
 from pressurefs.cli import build_parser
 from pressurefs.errors import SHORTAGES
 from pressurefs.levels import PROFILES
@@ -111,7 +111,7 @@ def test_help() -> None:
 
 def test_exit_codes() -> None:
     """Each exit code is there, in README too, and each that is there exists."""
-    codes = {value for value in vars(exits).values() if isinstance(value, int)}
+    codes = {value for value in vars(exitcodes).values() if isinstance(value, int)}
     section = COMMAND_PAGE.partition(".Sh EXIT STATUS")[2].partition(".Sh")[0]
     assert {int(code) for code in re.findall(r"^\.It (\d+)$", section, re.MULTILINE)} == codes
     told = (PACKAGE.parent / "README.md").read_text().partition("Exit codes: ")[2].partition(".\n")[0]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs import mounts
-from pressurefs.mounts import Mount, find_pressurefs, is_dead, parse_mountinfo, read_mountinfo, topmost
+from pressurefs import mountinfo
+from pressurefs.mountinfo import Mount, find_pressurefs, is_dead, parse_mountinfo, read_mountinfo, topmost
 
 MOUNTINFO = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard
@@ -20,10 +20,10 @@ MOUNTINFO = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 
 
 @pytest.fixture
-def mountinfo(monkeypatch: pytest.MonkeyPatch) -> None:
+def seen_mounts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process see the mounts above, and its environment name none."""
-    monkeypatch.setattr(mounts, "read_mountinfo", lambda: parse_mountinfo(MOUNTINFO))
-    monkeypatch.delenv(mounts.MOUNT_VARIABLE, raising=False)
+    monkeypatch.setattr(mountinfo, "read_mountinfo", lambda: parse_mountinfo(MOUNTINFO))
+    monkeypatch.delenv(mountinfo.MOUNT_VARIABLE, raising=False)
 
 
 @pytest.mark.parametrize(
@@ -72,13 +72,13 @@ def test_topmost() -> None:
     assert topmost([], "/") is None
 
 
-@pytest.mark.usefixtures("mountinfo")
+@pytest.mark.usefixtures("seen_mounts")
 def test_first_mount_is_found() -> None:
     """Where nothing is named the first mount of our type in mountinfo is meant."""
     assert find_pressurefs() == "/mnt/p"
 
 
-@pytest.mark.usefixtures("mountinfo")
+@pytest.mark.usefixtures("seen_mounts")
 def test_variable_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """The variable names the mount, before any in mountinfo; set but empty it names none."""
     monkeypatch.setenv("PRESSUREFS_MOUNT", "/elsewhere")
@@ -87,11 +87,11 @@ def test_variable_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert find_pressurefs() == "/mnt/p"
 
 
-@pytest.mark.usefixtures("mountinfo")
+@pytest.mark.usefixtures("seen_mounts")
 def test_no_mount(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where none is mounted and none named the answer is ENOENT, and says what was looked for."""
-    others = [row for row in parse_mountinfo(MOUNTINFO) if row.filesystem_type != mounts.FILESYSTEM_TYPE]
-    monkeypatch.setattr(mounts, "read_mountinfo", lambda: others)
+    others = [row for row in parse_mountinfo(MOUNTINFO) if row.filesystem_type != mountinfo.FILESYSTEM_TYPE]
+    monkeypatch.setattr(mountinfo, "read_mountinfo", lambda: others)
     with pytest.raises(FileNotFoundError, match=r"fuse\.pressurefs.*PRESSUREFS_MOUNT") as refused:
         find_pressurefs()
     assert refused.value.errno == errno.ENOENT

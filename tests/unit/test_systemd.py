@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs import exits
+from pressurefs import exitcodes
 from pressurefs.systemd import NOTIFY_VARIABLE, notify
 from tests.confining import UNIT, read_settings
 
@@ -97,6 +97,11 @@ def test_unit_waits_until_the_mount_answers() -> None:
 
 def test_unit_gives_up_where_nothing_will_change() -> None:
     """No restart follows an exit code that the next try would have too."""
-    lasting = [exits.USAGE, exits.MOUNTPOINT_UNUSABLE, exits.FUSE_UNAVAILABLE, exits.SOURCE_UNAVAILABLE]
-    lasting.append(exits.COMPILED_MODULE_MISSING)
+    lasting = [
+        exitcodes.USAGE,
+        exitcodes.MOUNTPOINT_UNUSABLE,
+        exitcodes.FUSE_UNAVAILABLE,
+        exitcodes.SOURCE_UNAVAILABLE,
+    ]
+    lasting.append(exitcodes.COMPILED_MODULE_MISSING)
     assert read_settings()["RestartPreventExitStatus"].split() == [str(code) for code in lasting]

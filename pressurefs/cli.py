@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pressurefs import commands, exitcodes
 from pressurefs.exitcodes import Exit
-from pressurefs.levels import PROFILES
 from pressurefs.log import start_log
+from pressurefs.pressure.levels import PROFILES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pressurefs import client, exitcodes, mountinfo
 from pressurefs.exitcodes import Exit, or_exit
-from pressurefs.levels import PROFILES
+from pressurefs.pressure.levels import PROFILES
 
 if TYPE_CHECKING:
     import argparse

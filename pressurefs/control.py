@@ -8,13 +8,13 @@ from pressurefs.cgroups import Cgroup, CgroupRoot
 from pressurefs.debug import SourceReport, build_debug_directory
 from pressurefs.errors import Refusal
 from pressurefs.exchange import Exchange
-from pressurefs.levels import Level, Mode
 from pressurefs.mirror import Mirror, list_children
 from pressurefs.paths import MACHINE
+from pressurefs.pressure.levels import Level, Mode
+from pressurefs.pressure.tunables import Tunables
 from pressurefs.protocol import EVENT_CONTROL, VMPRESSURE, Grammar, parse_number
 from pressurefs.registrar import ControlFile, Registrar
 from pressurefs.tree import ALWAYS_READY, Access, Directory, Entry, File, Node
-from pressurefs.tunables import Tunables
 
 ROOT_INODE = 1
 

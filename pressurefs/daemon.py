@@ -30,7 +30,7 @@ from pressurefs.control import ControlFiles, TopDirectory
 from pressurefs.exchange import Exchange
 from pressurefs.exitcodes import Exit, or_exit
 from pressurefs.fanout import Fanout
-from pressurefs.levels import Thresholds
+from pressurefs.pressure.levels import Thresholds
 from pressurefs.pump import Pump
 from pressurefs.recorder import TraceWriter
 from pressurefs.registrar import Registrar

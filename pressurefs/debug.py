@@ -15,12 +15,12 @@ from pressurefs.cgroups import CgroupRoot
 from pressurefs.errors import Refusal
 from pressurefs.exchange import Exchange
 from pressurefs.injection import parse_injection
-from pressurefs.levels import Thresholds
 from pressurefs.paths import MACHINE
+from pressurefs.pressure.levels import Thresholds
+from pressurefs.pressure.tunables import Tunables
+from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.protocol import parse_number
 from pressurefs.tree import Access, Directory, File, Node
-from pressurefs.tunables import Tunables
-from pressurefs.window import Sample, Verdict
 
 _log = logging.getLogger("pressurefs.debug")
 

@@ -7,11 +7,11 @@ the registry and the tunables.
 from collections import deque
 from collections.abc import Collection
 
-from pressurefs.levels import Level, Mode
 from pressurefs.paths import BELOW, upwards
+from pressurefs.pressure.levels import Level, Mode
+from pressurefs.pressure.tunables import Tunables
+from pressurefs.pressure.window import Sample, Verdict, Window
 from pressurefs.registry import Registration, Registry
-from pressurefs.tunables import Tunables
-from pressurefs.window import Sample, Verdict, Window
 
 HISTORY_WINDOWS = 4096
 

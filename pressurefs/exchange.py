@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pressurefs.engine import Engine
 from pressurefs.paths import MACHINE
 from pressurefs.poller import Poller
+from pressurefs.pressure.tunables import Tunables
+from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.registry import Holdings, Place, Registration, Registry
-from pressurefs.tunables import Tunables
-from pressurefs.window import Sample, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
     from pressurefs.fanout import Fanout
-    from pressurefs.levels import Thresholds
+    from pressurefs.pressure.levels import Thresholds
     from pressurefs.signaller import Signaller
 
 _log = logging.getLogger("pressurefs.exchange")

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pressurefs._native import ffi, lib
 from pressurefs.errors import Refusal
-from pressurefs.levels import Level, Mode, Thresholds, rfc_scale_pages
 from pressurefs.paths import MACHINE, upwards
 from pressurefs.poller import Poller
+from pressurefs.pressure.levels import Level, Mode, Thresholds, rfc_scale_pages
 from pressurefs.registry import Place, Registration
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from pressurefs.errors import Refusal
-from pressurefs.levels import PRIORITY_MAX, Level
+from pressurefs.pressure.levels import PRIORITY_MAX, Level
 from pressurefs.protocol import parse_number, parse_wish, parse_word
 
 

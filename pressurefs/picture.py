@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from pressurefs.levels import Level
+from pressurefs.pressure.levels import Level
 
 REMEMBERED_SECONDS = 60
 

@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from pressurefs.levels import Level, Thresholds
+from pressurefs.pressure.levels import Level, Thresholds
+from pressurefs.pressure.window import Sample, Verdict, Window
 from pressurefs.trace import Header
-from pressurefs.window import Sample, Verdict, Window
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from pressurefs.errors import Refusal
-from pressurefs.levels import Level, Mode
+from pressurefs.pressure.levels import Level, Mode
 
 LINE_BYTES_MAX = 4096  # a longer write is refused whole, as by kernfs, which buffers one page
 

@@ -17,9 +17,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
+from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.sources import Source
 from pressurefs.trace import Header, render_header, render_sample
-from pressurefs.window import Sample, Verdict
 
 _log = logging.getLogger("pressurefs.recorder")
 

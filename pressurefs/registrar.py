@@ -18,9 +18,9 @@ from pressurefs.caller import Caller, Inode, read_groups, read_inode, require_ev
 from pressurefs.cgroups import Cgroup
 from pressurefs.errors import Refusal, refusal_of
 from pressurefs.exchange import Exchange
-from pressurefs.levels import Mode
 from pressurefs.paths import MACHINE
 from pressurefs.poller import Opening, Poller
+from pressurefs.pressure.levels import Mode
 from pressurefs.protocol import Grammar, Request, Wish, require_length
 from pressurefs.registry import Registration
 from pressurefs.removals import Removals

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from pressurefs.window import Sample
+from pressurefs.pressure.window import Sample
 
 FORMAT = "pressurefs-trace"
 VERSION = 1

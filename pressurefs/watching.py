@@ -16,7 +16,6 @@ from datetime import datetime
 from typing import TextIO
 
 from pressurefs import client
-from pressurefs.levels import Level
 from pressurefs.picture import (
     HIGHEST_FIRST,
     Counts,
@@ -28,6 +27,7 @@ from pressurefs.picture import (
     render_picture,
     render_summary,
 )
+from pressurefs.pressure.levels import Level
 
 # From the first signal of a batch to its reading.  The daemon adds to thousands of eventfds within 5 ms, so
 # by then an event has come to all three of ours; and this bounds the lines and pictures a second.

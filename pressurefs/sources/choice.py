@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from pressurefs.cgroups import CgroupRoot
     from pressurefs.fanout import Fanout
+    from pressurefs.pressure.window import Sample, Verdict
     from pressurefs.registry import Place
-    from pressurefs.window import Sample, Verdict
 
 _log = logging.getLogger("pressurefs.source")
 

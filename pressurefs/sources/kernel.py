@@ -17,12 +17,12 @@ from pathlib import Path
 from pressurefs.cgroups import CgroupRoot
 from pressurefs.fanout import Fanout, Told
 from pressurefs.paths import BELOW, MACHINE
+from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.registry import Place
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.bpf import OWN, TRACEPOINTS, WORKER, VmpressureProgram
 from pressurefs.sources.sampler import CgroupSampler
 from pressurefs.sources.vmstat import VmstatFile
-from pressurefs.window import Sample, Verdict
 
 # After something was told Python looks again so much later, for all that came meanwhile: those whom it has
 # to tell can wait so long, and under pressure its turns are better left to others.

@@ -29,6 +29,7 @@ from collections.abc import Iterable, Iterator
 
 from pressurefs.cgroups import CgroupRoot
 from pressurefs.paths import BELOW
+from pressurefs.pressure.window import Sample
 from pressurefs.registry import Place
 from pressurefs.sources.counts import NOTHING, Counts, parse_events, parse_stat
 from pressurefs.sources.looks import (
@@ -38,7 +39,6 @@ from pressurefs.sources.looks import (
     NEAR_SECONDS,
     HeldFile,
 )
-from pressurefs.window import Sample
 
 # So long after ``max`` or ``high`` has moved what is scanned is that limit's: above the 370 ms of one pass.
 LIMIT_SECONDS = 0.5

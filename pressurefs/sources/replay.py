@@ -9,10 +9,10 @@ import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pressurefs.pressure.window import Sample
 from pressurefs.registry import Place
 from pressurefs.sources import SourceUnavailable
 from pressurefs.trace import TraceError, parse_trace
-from pressurefs.window import Sample
 
 
 class ReplaySource:

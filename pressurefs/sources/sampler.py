@@ -13,10 +13,10 @@ import time
 from pressurefs.cgroups import CgroupRoot
 from pressurefs.errors import SHORTAGES
 from pressurefs.paths import MACHINE, upwards
+from pressurefs.pressure.window import Sample
 from pressurefs.registry import Place
 from pressurefs.sources.looks import FAR_SECONDS, NEAR_SECONDS
 from pressurefs.sources.memcg import FILES, CgroupLook, SampledCgroup
-from pressurefs.window import Sample
 
 _log = logging.getLogger("pressurefs.sampler")
 

@@ -30,6 +30,7 @@ from typing import NamedTuple
 
 from pressurefs.cgroups import CgroupRoot
 from pressurefs.paths import MACHINE
+from pressurefs.pressure.window import Sample
 from pressurefs.registry import Place
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.looks import (
@@ -42,7 +43,6 @@ from pressurefs.sources.looks import (
 )
 from pressurefs.sources.memcg import LIMIT_SECONDS
 from pressurefs.sources.sampler import CgroupSampler
-from pressurefs.window import Sample
 
 # No machine fills memory faster: earlyoom's bound, above what two memory channels can zero.
 FILL_BYTES_PER_SECOND = 6 * 2**30

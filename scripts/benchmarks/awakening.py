@@ -18,8 +18,8 @@ from benchmarks import processes
 from benchmarks.programs import FOLDER, Bare
 from benchmarks.replaying import STAMP
 from benchmarks.serving import register, serving
+from pressurefs.pressure.window import Sample
 from pressurefs.trace import Header, render_header, render_sample
-from pressurefs.window import Sample
 
 WINDOW_PAGES = 512
 

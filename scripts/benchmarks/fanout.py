@@ -22,10 +22,10 @@ from benchmarks.programs import Bare
 from benchmarks.table import Row, judged, microseconds
 from pressurefs.caller import Caller
 from pressurefs.exchange import Exchange
-from pressurefs.levels import RFC, Level, Mode
+from pressurefs.pressure.levels import RFC, Level, Mode
+from pressurefs.pressure.window import Sample
 from pressurefs.registry import Registration
 from pressurefs.signaller.choice import open_signaller
-from pressurefs.window import Sample
 
 COUNTS = (1, 10, 100, 1000, 5000)
 BUDGETS = {1000: 5.0}

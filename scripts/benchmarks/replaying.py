@@ -16,8 +16,8 @@ from pathlib import Path
 from unittest import mock
 
 from pressurefs import cli
+from pressurefs.pressure.window import Sample
 from pressurefs.sources import replay
-from pressurefs.window import Sample
 
 STAMP = struct.Struct("=dd")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from pressurefs import exitcodes
+from pressurefs.pressure.window import Sample
 from pressurefs.trace import Header, parse_trace, render_header, render_sample
-from pressurefs.window import Sample
 from tests.mounted import Mounted, is_mounted, mounted
 
 SAMPLES = [Sample(at / 1000, "/", 100 + at % 500, at % 300, None if at % 7 else at % 13) for at in range(500)]

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pressurefs.cgroups import CgroupRoot
+from pressurefs.pressure.window import Sample
 from pressurefs.registry import Place
 from pressurefs.sources.sampler import CgroupSampler
-from pressurefs.window import Sample
 
 # Excerpts; the counters that a test sets stand between others.
 _STAT = """\

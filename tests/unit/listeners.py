@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from pressurefs.levels import Level, Mode
+from pressurefs.pressure.levels import Level, Mode
 from pressurefs.registry import Registration
 
 LEVELS = st.sampled_from(Level)

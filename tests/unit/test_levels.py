@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pressurefs.levels import MAINLINE, PROFILES, RFC, Level, Thresholds, level_of, reclaim_index
+from pressurefs.pressure.levels import MAINLINE, PROFILES, RFC, Level, Thresholds, level_of, reclaim_index
 
 PAGES = st.integers(0, 2**40)
 SOME_PAGES = st.integers(1, 2**40)

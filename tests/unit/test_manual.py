@@ -15,8 +15,8 @@ import pressurefs
 from pressurefs import exitcodes
 from pressurefs.cli import build_parser
 from pressurefs.errors import SHORTAGES
-from pressurefs.levels import PROFILES
-from pressurefs.tunables import window_of_sensitivity
+from pressurefs.pressure.levels import PROFILES
+from pressurefs.pressure.tunables import window_of_sensitivity
 
 PACKAGE = Path(pressurefs.__file__).parent
 MAN = PACKAGE / "share" / "man"

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from pressurefs.engine import Engine
-from pressurefs.levels import RFC, Level
+from pressurefs.pressure.levels import RFC, Level
+from pressurefs.pressure.tunables import Tunables
+from pressurefs.pressure.window import Sample
 from pressurefs.registry import Registry
 from pressurefs.sources.looks import EXHAUSTED_PRIORITY
 from pressurefs.sources.memcg import LATE_SECONDS, LIMIT_SECONDS
-from pressurefs.tunables import Tunables
-from pressurefs.window import Sample
 from tests.unit.cgroupfs import LOOK_SECONDS, Cgroupfs, Sampled
 
 

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pressurefs.levels import Level
 from pressurefs.picture import (
     Counts,
     Look,
@@ -19,6 +18,7 @@ from pressurefs.picture import (
     render_strip,
     render_summary,
 )
+from pressurefs.pressure.levels import Level
 
 LOOK = Look(columns=80, rows=24, colour=False, blocks=True)
 

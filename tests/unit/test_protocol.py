@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pressurefs.errors import Refusal
 from pressurefs.injection import parse_injection
-from pressurefs.levels import Level, Mode
+from pressurefs.pressure.levels import Level, Mode
 from pressurefs.protocol import (
     LINE_BYTES_MAX,
     Request,

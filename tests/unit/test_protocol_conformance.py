@@ -9,7 +9,7 @@ import re
 import pytest
 
 from pressurefs.errors import Refusal
-from pressurefs.levels import Level
+from pressurefs.pressure.levels import Level
 from pressurefs.protocol import parse_request, parse_wish
 from tests.conformance.table import Row, bytes_of, read_rows
 

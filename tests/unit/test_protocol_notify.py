@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pressurefs.errors import Refusal
-from pressurefs.levels import Level
+from pressurefs.pressure.levels import Level
 from pressurefs.protocol import Request, Wish, parse_request, parse_wish
 
 MAGIC = 0x564D5001

@@ -6,7 +6,7 @@ import pytest
 
 from pressurefs.errors import Refusal
 from pressurefs.injection import Injection, parse_injection
-from pressurefs.levels import Level
+from pressurefs.pressure.levels import Level
 from pressurefs.protocol import parse_number
 
 LOW, MEDIUM, OOM = Level

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from pressurefs.levels import Level, Mode
+from pressurefs.pressure.levels import Level, Mode
 from pressurefs.registry import Place, Registration, Registry
 from tests.unit.listeners import CGROUPS, LEVELS, MODES, UIDS, listener
 

@@ -8,8 +8,8 @@ import pytest
 
 from pressurefs.cgroups import CgroupRoot
 from pressurefs.exchange import Exchange
-from pressurefs.levels import RFC
 from pressurefs.poller import Poller
+from pressurefs.pressure.levels import RFC
 from pressurefs.removals import Removals
 from tests.unit.listeners import listener
 

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pressurefs.engine import Engine
-from pressurefs.levels import RFC, Level
+from pressurefs.pressure.levels import RFC, Level
+from pressurefs.pressure.tunables import Tunables
+from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.registry import Registry
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.choice import Origin, Roots, open_source
 from pressurefs.sources.replay import ReplaySource
 from pressurefs.trace import Header, render_header, render_sample
-from pressurefs.tunables import Tunables
-from pressurefs.window import Sample, Verdict
 
 SAMPLES = [
     Sample(0.0, "/", 512, 512),

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pressurefs.pressure.window import Sample
 from pressurefs.registry import Place
 from pressurefs.sources import Source, SourceUnavailable, choice
 from pressurefs.sources.choice import BestSource, Origin, Roots, open_source
-from pressurefs.window import Sample
 from tests.lanes import leave_out
 from tests.unit.procfs import Procfs
 

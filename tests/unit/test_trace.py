@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pressurefs.pressure.window import Sample
 from pressurefs.trace import Header, TraceError, parse_trace, render_header, render_sample
-from pressurefs.window import Sample
 
 HEADER = Header("6.12.1", 4096, "vmstat")
 HEADER_FIELDS = {"format": "pressurefs-trace", "version": 1, **HEADER._asdict()}

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pressurefs.levels import MAINLINE, PROFILES, RFC, Thresholds
-from pressurefs.tunables import SENSITIVITY_DEFAULT, Tunables, window_of_sensitivity
+from pressurefs.pressure.levels import MAINLINE, PROFILES, RFC, Thresholds
+from pressurefs.pressure.tunables import SENSITIVITY_DEFAULT, Tunables, window_of_sensitivity
 
 Setting = Callable[[Tunables, int], None]
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from pressurefs.engine import Engine
-from pressurefs.levels import RFC, Level
+from pressurefs.pressure.levels import RFC, Level
+from pressurefs.pressure.tunables import Tunables
+from pressurefs.pressure.window import Sample
 from pressurefs.registry import Registry
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.choice import Origin, Roots, open_source
@@ -22,8 +24,6 @@ from pressurefs.sources.vmstat import (
     parse_available_share,
     parse_low_watermark_pages,
 )
-from pressurefs.tunables import Tunables
-from pressurefs.window import Sample
 from tests.unit.procfs import LOW_WATERMARK_PAGES, ONE_NODE, TWO_NODES, Procfs
 
 

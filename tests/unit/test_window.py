@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pressurefs.levels import MAINLINE, PROFILES, RFC, Level
-from pressurefs.window import Sample, Verdict, Window
+from pressurefs.pressure.levels import MAINLINE, PROFILES, RFC, Level
+from pressurefs.pressure.window import Sample, Verdict, Window
 
 W = RFC.window_pages
 EMPTY = (0, 0)

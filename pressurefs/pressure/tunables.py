@@ -3,7 +3,7 @@
 Pure.  Values come in as numbers; what is out of range raises ValueError and changes nothing.
 """
 
-from pressurefs.levels import PRIORITY_MAX, Thresholds
+from pressurefs.pressure.levels import PRIORITY_MAX, Thresholds
 
 SENSITIVITY_DEFAULT = 50
 

@@ -6,7 +6,7 @@ and no listener; the engine keeps one for each cgroup that had samples.
 
 from typing import NamedTuple
 
-from pressurefs.levels import Level, Thresholds, level_of, reclaim_index
+from pressurefs.pressure.levels import Level, Thresholds, level_of, reclaim_index
 
 
 class Sample(NamedTuple):

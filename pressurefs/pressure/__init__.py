@@ -1,0 +1,1 @@
+"""The arithmetic of pressure: pages scanned and reclaimed in, a level out.  Pure."""

@@ -225,7 +225,7 @@ def record(parsed: argparse.Namespace) -> int:
 
 def _hear_all(origin: Origin) -> Origin:
     """Add what makes the kernel source tell of everything; nothing without the compiled module."""
-    from pressurefs.cgroups import CgroupRoot  # noqa: PLC0415
+    from pressurefs.cgroups.tree import CgroupRoot  # noqa: PLC0415
 
     try:
         from pressurefs.fanout import open_for_all  # noqa: PLC0415

@@ -4,12 +4,12 @@ import errno
 import select
 from collections.abc import Callable, Iterator
 
-from pressurefs.cgroups import Cgroup, CgroupRoot
+from pressurefs.cgroups.paths import MACHINE
+from pressurefs.cgroups.tree import Cgroup, CgroupRoot
 from pressurefs.debug import SourceReport, build_debug_directory
 from pressurefs.errors import Refusal
 from pressurefs.exchange import Exchange
 from pressurefs.mirror import Mirror, list_children
-from pressurefs.paths import MACHINE
 from pressurefs.pressure.levels import Level, Mode
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.protocol import EVENT_CONTROL, VMPRESSURE, Grammar, parse_number

@@ -25,7 +25,7 @@ from typing import NamedTuple
 from pressurefs import exitcodes, mountinfo, mountpoint, staying, systemd
 from pressurefs.binding import Loop
 from pressurefs.binding.choice import open_binding
-from pressurefs.cgroups import CgroupRoot
+from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.control import ControlFiles, TopDirectory
 from pressurefs.exchange import Exchange
 from pressurefs.exitcodes import Exit, or_exit

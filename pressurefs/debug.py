@@ -11,11 +11,11 @@ import os
 import time
 from collections.abc import Callable
 
-from pressurefs.cgroups import CgroupRoot
+from pressurefs.cgroups.paths import MACHINE
+from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.errors import Refusal
 from pressurefs.exchange import Exchange
 from pressurefs.injection import parse_injection
-from pressurefs.paths import MACHINE
 from pressurefs.pressure.levels import Thresholds
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.pressure.window import Sample, Verdict

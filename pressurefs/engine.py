@@ -7,7 +7,7 @@ the registry and the tunables.
 from collections import deque
 from collections.abc import Collection
 
-from pressurefs.paths import BELOW, upwards
+from pressurefs.cgroups.paths import BELOW, upwards
 from pressurefs.pressure.levels import Level, Mode
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.pressure.window import Sample, Verdict, Window

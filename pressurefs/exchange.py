@@ -12,8 +12,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pressurefs.cgroups.paths import MACHINE
 from pressurefs.engine import Engine
-from pressurefs.paths import MACHINE
 from pressurefs.poller import Poller
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.pressure.window import Sample, Verdict

@@ -8,7 +8,7 @@ import stat
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 
-from pressurefs.cgroups import Cgroup, CgroupRoot
+from pressurefs.cgroups.tree import Cgroup, CgroupRoot
 from pressurefs.tree import Directory, Entry, File, Node
 
 # Nodes kept because they are looked at again in a moment, and those kept because they were changed; what

@@ -15,10 +15,10 @@ import time
 from typing import NamedTuple
 
 from pressurefs.caller import Caller, Inode, read_groups, read_inode, require_eventfd, require_open
-from pressurefs.cgroups import Cgroup
+from pressurefs.cgroups.paths import MACHINE
+from pressurefs.cgroups.tree import Cgroup
 from pressurefs.errors import Refusal, refusal_of
 from pressurefs.exchange import Exchange
-from pressurefs.paths import MACHINE
 from pressurefs.poller import Opening, Poller
 from pressurefs.pressure.levels import Mode
 from pressurefs.protocol import Grammar, Request, Wish, require_length

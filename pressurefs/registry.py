@@ -9,7 +9,7 @@ from collections.abc import Container, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, TypeVar
 
-from pressurefs.paths import MACHINE
+from pressurefs.cgroups.paths import MACHINE
 from pressurefs.pressure.levels import Level, Mode
 
 _Counted = TypeVar("_Counted")

@@ -18,10 +18,10 @@ import time
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from pressurefs.cgroups import Cgroup, CgroupRoot
+from pressurefs.cgroups.paths import parent_of
+from pressurefs.cgroups.tree import Cgroup, CgroupRoot
 from pressurefs.errors import Refusal, refusal_of
 from pressurefs.exchange import Exchange
-from pressurefs.paths import parent_of
 
 _log = logging.getLogger("pressurefs.removals")
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pressurefs.cgroups import CgroupRoot
+    from pressurefs.cgroups.tree import CgroupRoot
     from pressurefs.fanout import Fanout
     from pressurefs.pressure.window import Sample, Verdict
     from pressurefs.registry import Place

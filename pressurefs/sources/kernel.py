@@ -14,9 +14,9 @@ import select
 from collections.abc import Sequence
 from pathlib import Path
 
-from pressurefs.cgroups import CgroupRoot
+from pressurefs.cgroups.paths import BELOW, MACHINE
+from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.fanout import Fanout, Told
-from pressurefs.paths import BELOW, MACHINE
 from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.registry import Place
 from pressurefs.sources import SourceUnavailable

@@ -27,8 +27,8 @@ import math
 import os
 from collections.abc import Iterable, Iterator
 
-from pressurefs.cgroups import CgroupRoot
-from pressurefs.paths import BELOW
+from pressurefs.cgroups.paths import BELOW
+from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.pressure.window import Sample
 from pressurefs.registry import Place
 from pressurefs.sources.counts import NOTHING, Counts, parse_events, parse_stat

@@ -10,9 +10,9 @@ import resource
 import select
 import time
 
-from pressurefs.cgroups import CgroupRoot
+from pressurefs.cgroups.paths import MACHINE, upwards
+from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.errors import SHORTAGES
-from pressurefs.paths import MACHINE, upwards
 from pressurefs.pressure.window import Sample
 from pressurefs.registry import Place
 from pressurefs.sources.looks import FAR_SECONDS, NEAR_SECONDS

@@ -28,8 +28,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pressurefs.cgroups import CgroupRoot
-from pressurefs.paths import MACHINE
+from pressurefs.cgroups.paths import MACHINE
+from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.pressure.window import Sample
 from pressurefs.registry import Place
 from pressurefs.sources import SourceUnavailable

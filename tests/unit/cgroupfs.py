@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from pressurefs.cgroups import CgroupRoot
+from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.pressure.window import Sample
 from pressurefs.registry import Place
 from pressurefs.sources.sampler import CgroupSampler

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs.cgroups import CgroupRoot
+from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.exchange import Exchange
 from pressurefs.poller import Poller
 from pressurefs.pressure.levels import RFC

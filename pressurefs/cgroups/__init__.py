@@ -1,0 +1,1 @@
+"""The cgroup tree that the mount mirrors, and how a cgroup is named."""

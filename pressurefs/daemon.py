@@ -35,8 +35,7 @@ from pressurefs.pump import Pump
 from pressurefs.recorder import TraceWriter
 from pressurefs.registrar import Registrar
 from pressurefs.removals import Removals
-from pressurefs.signaller import Signaller
-from pressurefs.signaller.choice import open_signaller
+from pressurefs.signaller.signaller import Signaller, open_signaller
 from pressurefs.sources import Source, SourceUnavailable
 from pressurefs.sources.choice import BestSource, Origin, Roots, may_be_kernel, open_source
 

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pressurefs.cgroups.paths import MACHINE
 from pressurefs.engine import Engine
-from pressurefs.poller import Poller
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.registry import Holdings, Place, Registration, Registry
+from pressurefs.signaller.poll import Poller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
     from pressurefs.fanout import Fanout
     from pressurefs.pressure.levels import Thresholds
-    from pressurefs.signaller import Signaller
+    from pressurefs.signaller.signaller import Signaller
 
 _log = logging.getLogger("pressurefs.exchange")
 

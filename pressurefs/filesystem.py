@@ -21,11 +21,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from pressurefs.caller import Caller
 from pressurefs.connection import Connection
 from pressurefs.errors import Refusal, refusal_of
-from pressurefs.poller import Opening
 from pressurefs.refusals import Refusals
+from pressurefs.signaller.poll import Opening
+from pressurefs.signaller.writer import Caller
 from pressurefs.tree import Access, Directory, File, Node
 
 NAME_ENCODING = "latin-1"  # of names on their way to and from FUSE: a character for each byte

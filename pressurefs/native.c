@@ -25,7 +25,7 @@
  *
  * An epoll set holds no reference on what it watches.  Its row, shown in
  * /proc/self/fdinfo/<epoll fd>, goes at the file's last close, whoever held it.
- * Rows are told apart by (open file, descriptor number): see signaller/weak.py.
+ * Rows are told apart by (open file, descriptor number): see signaller/uring.py.
  */
 
 #ifndef PFS_NATIVE_C

@@ -14,17 +14,17 @@ import stat
 import time
 from typing import NamedTuple
 
-from pressurefs.caller import Caller, Inode, read_groups, read_inode, require_eventfd, require_open
 from pressurefs.cgroups.paths import MACHINE
 from pressurefs.cgroups.tree import Cgroup
 from pressurefs.errors import Refusal, refusal_of
 from pressurefs.exchange import Exchange
-from pressurefs.poller import Opening, Poller
 from pressurefs.pressure.levels import Mode
 from pressurefs.protocol import Grammar, Request, Wish, require_length
 from pressurefs.registry import Registration
 from pressurefs.removals import Removals
-from pressurefs.signaller import Signaller
+from pressurefs.signaller.poll import Opening, Poller
+from pressurefs.signaller.signaller import Signaller
+from pressurefs.signaller.writer import Caller, Inode, read_groups, read_inode, require_eventfd, require_open
 
 # A thousand eventfds is more than any program has a use for; each costs us a descriptor, two mappings
 # and some 13 KB.  Each cgroup that is listened to costs the files that it is sampled by, too.  No user may
@@ -35,7 +35,7 @@ _DESCRIPTORS_SHARE = 0.25
 
 # Sweep after this many registrations beyond what lived before: a program that registers and closes in a loop
 # keeps our tables short, and the sweeps cost a fixed share of its calls.  Fewer than the rings that are kept
-# ready (signaller/weak.py), so that such a program waits for none to be opened.
+# ready (signaller/uring.py), so that such a program waits for none to be opened.
 _SWEEP_SLACK = 60
 
 

@@ -113,8 +113,8 @@ def _examine_bindings() -> Iterator[tuple[str, str]]:
 def _examine_signaller() -> Iterator[tuple[str, str]]:
     """Yield whether io_uring may be had, and when the registrations of a daemon would end that began now."""
     try:
-        from pressurefs.signaller.choice import open_signaller  # noqa: PLC0415
-        from pressurefs.signaller.weak import WeakSignaller  # noqa: PLC0415
+        from pressurefs.signaller.signaller import open_signaller  # noqa: PLC0415
+        from pressurefs.signaller.uring import UringSignaller  # noqa: PLC0415
     except ImportError as error:
         yield from dict.fromkeys(("io_uring", "registrations end"), f"no: {error}").items()
         return
@@ -124,11 +124,11 @@ def _examine_signaller() -> Iterator[tuple[str, str]]:
     except OSError as error:
         has_rings, end = False, f"no: nothing can be signalled ({error.strerror})"
     else:
-        has_rings = isinstance(signaller, WeakSignaller)
+        has_rings = isinstance(signaller, UringSignaller)
         if signaller.limits != "none":
             end = f"late: {signaller.limits}"
         signaller.close()
-    yield "io_uring", "yes" if has_rings else _reason(lambda: WeakSignaller().close())
+    yield "io_uring", "yes" if has_rings else _reason(lambda: UringSignaller().close())
     yield "registrations end", end
 
 

@@ -11,9 +11,9 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pressurefs.caller import Caller
 from pressurefs.errors import Refusal
-from pressurefs.poller import Opening
+from pressurefs.signaller.poll import Opening
+from pressurefs.signaller.writer import Caller
 
 # What poll(2) says of a file that knows no events: the kernel's DEFAULT_POLLMASK.
 ALWAYS_READY = select.POLLIN | select.POLLOUT | select.POLLRDNORM | select.POLLWRNORM

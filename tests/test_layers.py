@@ -20,7 +20,7 @@ OUTSIDE = {
     "matplotlib": {"plotting"},
     "mfusepy": {"binding.mfusepy"},
     "pressurefs._native": {
-        *("signaller.taking", "signaller.weak", "signaller.looking", "signaller.holding"),
+        *("signaller.take", "signaller.uring", "signaller.holders", "signaller.aio"),
         *("fanout", "sources.bpf"),
     },
 }

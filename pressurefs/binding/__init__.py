@@ -20,8 +20,8 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pressurefs.caller import Caller
 from pressurefs.filesystem import NAME_ENCODING, Operations
+from pressurefs.signaller.writer import Caller
 from pressurefs.tree import Directory
 
 _log = logging.getLogger("pressurefs.binding")

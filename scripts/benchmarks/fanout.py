@@ -20,12 +20,12 @@ from benchmarks import awakening, processes
 from benchmarks.awakening import Wakes
 from benchmarks.programs import Bare
 from benchmarks.table import Row, judged, microseconds
-from pressurefs.caller import Caller
 from pressurefs.exchange import Exchange
 from pressurefs.pressure.levels import RFC, Level, Mode
 from pressurefs.pressure.window import Sample
 from pressurefs.registry import Registration
-from pressurefs.signaller.choice import open_signaller
+from pressurefs.signaller.signaller import open_signaller
+from pressurefs.signaller.writer import Caller
 
 COUNTS = (1, 10, 100, 1000, 5000)
 BUDGETS = {1000: 5.0}

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from pressurefs.caller import EVENTFD_LINK
+from pressurefs.signaller.writer import EVENTFD_LINK
 
 CONTROL_FD, EVENT_FD, OTHER_FD, REMOVED_FD, CHILDS_FD, USERS_FD = 51, 52, 60, 61, 80, 82
 NUMBERS = (50, 100)

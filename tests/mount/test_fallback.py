@@ -99,20 +99,20 @@ def test_doctor_says_so(native: None, way: str, told: str) -> None:  # noqa: ARG
 @pytest.mark.parametrize("way", ["io_uring", "aio"])
 def test_doctor_leaves_nothing_open(native: None, way: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
     """What is opened to see what can be had is opened once, and closed."""
-    from pressurefs.signaller import weak  # noqa: PLC0415, a test may go without
-    from pressurefs.signaller.choice import SIGNALLER_VARIABLE  # noqa: PLC0415
+    from pressurefs.signaller import uring  # noqa: PLC0415, a test may go without
+    from pressurefs.signaller.signaller import SIGNALLER_VARIABLE  # noqa: PLC0415
 
     examine_machine()  # what is loaded stays
     before = os.listdir("/proc/self/fd")
     opened: list[object] = []
-    open_ring = weak._open_ring  # noqa: SLF001
+    open_ring = uring._open_ring  # noqa: SLF001
 
     def noting_open_ring() -> object:
         opened.append(open_ring())
         return opened[-1]
 
-    monkeypatch.setattr(weak, "_open_ring", noting_open_ring)
-    weak.WeakSignaller().close()
+    monkeypatch.setattr(uring, "_open_ring", noting_open_ring)
+    uring.UringSignaller().close()
     by_one = len(opened)
     opened.clear()
     monkeypatch.setenv(SIGNALLER_VARIABLE, way)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs.caller import Caller
+from pressurefs.signaller.writer import Caller
 from tests.mounted import eventually, mounted
 from tests.puppet import Puppet
 
@@ -17,9 +17,9 @@ class Keeper:
     """The fallback signaller, asked as the daemon asks it, but as often as a test wants."""
 
     def __init__(self) -> None:
-        from pressurefs.signaller.holding import HoldingSignaller  # noqa: PLC0415, a test may go without
+        from pressurefs.signaller.aio import AioSignaller  # noqa: PLC0415, a test may go without
 
-        self._signaller = HoldingSignaller()
+        self._signaller = AioSignaller()
         self.kept: dict[int, object] = {}
 
     def keep(self, puppet: Puppet, event: str, uid: int = 0) -> int:
@@ -42,7 +42,7 @@ class Keeper:
 @pytest.fixture
 def keeper(fuse: None, monkeypatch: pytest.MonkeyPatch) -> Keeper:  # noqa: ARG001
     """One that looks again at once."""
-    monkeypatch.setattr("pressurefs.signaller.holding.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("pressurefs.signaller.aio.LOOK_SECONDS", 0.0)
     return Keeper()
 
 
@@ -98,7 +98,7 @@ def test_short_of_descriptors(
         raise OSError(24, "Too many open files", directory)
 
     with monkeypatch.context() as shortage:
-        shortage.setattr("pressurefs.signaller.looking._numbers", fail)
+        shortage.setattr("pressurefs.signaller.holders._numbers", fail)
         eventually(lambda: kept not in keeper.ask() or caplog.text.count("a look failed") > 3)
     assert kept in keeper.kept
 
@@ -110,7 +110,7 @@ def test_trap(
 
     It executes a program while it has a file open whose server does not answer the close.
     """
-    monkeypatch.setattr("pressurefs.signaller.looking.TRAPPED_SECONDS", 1.0)
+    monkeypatch.setattr("pressurefs.signaller.holders.TRAPPED_SECONDS", 1.0)
     with mounted(place) as server, Puppet(uid=NOBODY) as hostile, Puppet(uid=SOMEBODY) as bystander:
         hostile.do(f"closed = os.eventfd(0); file = os.open({server.vmpressure!r}, os.O_RDONLY)")
         bystander.do("closed, kept = os.eventfd(0), os.eventfd(0)")

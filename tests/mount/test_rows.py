@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pressurefs.caller import Caller
+from pressurefs.signaller.writer import Caller
 
 ROWS = 1000
 
@@ -35,9 +35,9 @@ def events() -> Iterator[list[int]]:
 
 def test_read_once(native: None, sizes: list[int], events: list[int]) -> None:  # noqa: ARG001
     """With a thousand rows that nobody asks about, all are read at once from the second time on."""
-    from pressurefs.signaller.weak import WeakSignaller  # noqa: PLC0415, a test may go without
+    from pressurefs.signaller.uring import UringSignaller  # noqa: PLC0415, a test may go without
 
-    signaller = WeakSignaller()
+    signaller = UringSignaller()
     for token, event in enumerate(events, start=1):
         signaller.drop(signaller.keep(Caller(os.getpid(), 0, 0), event, token))
     assert not signaller.gone({1})

@@ -8,10 +8,10 @@ import pytest
 
 from pressurefs.errors import Refusal
 from pressurefs.exchange import Exchange
-from pressurefs.poller import Poller
 from pressurefs.pressure.levels import RFC, Level, Mode, Thresholds
 from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.registry import Place, Registration
+from pressurefs.signaller.poll import Poller
 from tests.unit.listeners import listener
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pressurefs.poller import Poller
 from pressurefs.pressure.levels import MAINLINE, PROFILES, RFC, Level, Mode, Thresholds
 from pressurefs.pressure.window import Sample, Window
 from pressurefs.registry import Registration
+from pressurefs.signaller.poll import Poller
 from tests.lanes import leave_out
 from tests.unit.listeners import CGROUPS, LEVELS, MODES, listener
 from tests.unit.test_engine import who_hears

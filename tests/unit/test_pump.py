@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pressurefs.exchange import Exchange
-from pressurefs.poller import Poller
 from pressurefs.pressure.levels import RFC
 from pressurefs.pressure.window import Sample
 from pressurefs.pump import REST_PER_WORK, Pump
 from pressurefs.registry import Place
+from pressurefs.signaller.poll import Poller
 from tests.mounted import readable
 from tests.unit.listeners import listener
 

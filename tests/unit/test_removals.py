@@ -8,9 +8,9 @@ import pytest
 
 from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.exchange import Exchange
-from pressurefs.poller import Poller
 from pressurefs.pressure.levels import RFC
 from pressurefs.removals import Removals
+from pressurefs.signaller.poll import Poller
 from tests.unit.listeners import listener
 
 

@@ -14,7 +14,8 @@ import os
 from typing import NewType
 
 from pressurefs._native import ffi, lib
-from pressurefs.caller import (
+from pressurefs.errors import Refusal, refusal_of
+from pressurefs.signaller.writer import (
     EVENTFD_LINK,
     Caller,
     read_thread_group,
@@ -22,7 +23,6 @@ from pressurefs.caller import (
     require_open,
     require_visible,
 )
-from pressurefs.errors import Refusal, refusal_of
 
 EventFd = NewType("EventFd", int)
 

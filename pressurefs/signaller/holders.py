@@ -24,13 +24,13 @@ import time
 from typing import TYPE_CHECKING
 
 from pressurefs._native import lib
-from pressurefs.caller import EVENTFD_LINK, read_user
+from pressurefs.signaller.writer import EVENTFD_LINK, read_user
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from collections.abc import Set as AbstractSet
 
-    from pressurefs.signaller.taking import EventFd
+    from pressurefs.signaller.take import EventFd
 
 _log = logging.getLogger("pressurefs.signaller")
 

@@ -35,13 +35,13 @@ from typing import TYPE_CHECKING
 
 from pressurefs._native import ffi, lib
 from pressurefs.errors import Refusal, refusal_of
-from pressurefs.signaller.taking import EventFd, Taker, refusal_of_look
+from pressurefs.signaller.take import EventFd, Taker, refusal_of_look
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pressurefs._native import Ring
-    from pressurefs.caller import Caller
+    from pressurefs.signaller.writer import Caller
 
 _log = logging.getLogger("pressurefs.signaller")
 
@@ -59,7 +59,7 @@ _SPARE_RINGS_MAX = 64
 _DESCRIPTORS_PER_SPARE_RING = 16
 
 
-class WeakSignaller:
+class UringSignaller:
     """Weak ties to other processes' eventfds.  Lives as long as the mount."""
 
     name = "io_uring"

@@ -26,16 +26,16 @@ import time
 from typing import TYPE_CHECKING
 
 from pressurefs._native import ffi, lib
-from pressurefs.caller import EVENTFD_LINK
 from pressurefs.errors import Refusal, refusal_of
-from pressurefs.signaller.looking import Look
-from pressurefs.signaller.taking import Taker
+from pressurefs.signaller.holders import Look
+from pressurefs.signaller.take import Taker
+from pressurefs.signaller.writer import EVENTFD_LINK
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pressurefs.caller import Caller
-    from pressurefs.signaller.taking import EventFd
+    from pressurefs.signaller.take import EventFd
+    from pressurefs.signaller.writer import Caller
 
 _log = logging.getLogger("pressurefs.signaller")
 
@@ -76,7 +76,7 @@ class Held:
         self.signals_sent = 0
 
 
-class HoldingSignaller:
+class AioSignaller:
     """Duplicates of other processes' eventfds.  Lives as long as the mount."""
 
     name = "aio"

@@ -228,7 +228,7 @@ def _hear_all(origin: Origin) -> Origin:
     from pressurefs.cgroups.tree import CgroupRoot  # noqa: PLC0415
 
     try:
-        from pressurefs.fanout import open_for_all  # noqa: PLC0415
+        from pressurefs.events.fanout import open_for_all  # noqa: PLC0415
     except ImportError:
         return origin
     cgroups = CgroupRoot.mounted()

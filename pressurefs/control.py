@@ -8,7 +8,7 @@ from pressurefs.cgroups.paths import MACHINE
 from pressurefs.cgroups.tree import Cgroup, CgroupRoot
 from pressurefs.debug import SourceReport, build_debug_directory
 from pressurefs.errors import Refusal
-from pressurefs.exchange import Exchange
+from pressurefs.events.dispatcher import Exchange
 from pressurefs.mirror import Mirror, list_children
 from pressurefs.pressure.levels import Level, Mode
 from pressurefs.pressure.tunables import Tunables

@@ -27,14 +27,14 @@ from pressurefs.binding import Loop
 from pressurefs.binding.choice import open_binding
 from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.control import ControlFiles, TopDirectory
-from pressurefs.exchange import Exchange
+from pressurefs.events.cgroup_removals import Removals
+from pressurefs.events.dispatcher import Exchange
+from pressurefs.events.fanout import Fanout
 from pressurefs.exitcodes import Exit, or_exit
-from pressurefs.fanout import Fanout
 from pressurefs.pressure.levels import Thresholds
 from pressurefs.pump import Pump
 from pressurefs.recorder import TraceWriter
 from pressurefs.registrar import Registrar
-from pressurefs.removals import Removals
 from pressurefs.signaller.signaller import Signaller, open_signaller
 from pressurefs.sources import Source, SourceUnavailable
 from pressurefs.sources.choice import BestSource, Origin, Roots, may_be_kernel, open_source

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pressurefs.cgroups.paths import MACHINE
 from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.errors import Refusal
-from pressurefs.exchange import Exchange
+from pressurefs.events.dispatcher import Exchange
 from pressurefs.injection import parse_injection
 from pressurefs.pressure.levels import Thresholds
 from pressurefs.pressure.tunables import Tunables

@@ -14,7 +14,7 @@ import select
 import threading
 import time
 
-from pressurefs.exchange import Exchange
+from pressurefs.events.dispatcher import Exchange
 from pressurefs.recorder import TraceWriter
 from pressurefs.sources import Source
 

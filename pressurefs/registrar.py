@@ -17,11 +17,11 @@ from typing import NamedTuple
 from pressurefs.cgroups.paths import MACHINE
 from pressurefs.cgroups.tree import Cgroup
 from pressurefs.errors import Refusal, refusal_of
-from pressurefs.exchange import Exchange
+from pressurefs.events.cgroup_removals import Removals
+from pressurefs.events.dispatcher import Exchange
+from pressurefs.events.listeners import Registration
 from pressurefs.pressure.levels import Mode
 from pressurefs.protocol import Grammar, Request, Wish, require_length
-from pressurefs.registry import Registration
-from pressurefs.removals import Removals
 from pressurefs.signaller.poll import Opening, Poller
 from pressurefs.signaller.signaller import Signaller
 from pressurefs.signaller.writer import Caller, Inode, read_groups, read_inode, require_eventfd, require_open

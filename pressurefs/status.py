@@ -133,7 +133,7 @@ def _examine_signaller() -> Iterator[tuple[str, str]]:
 
 
 def _try_kernel() -> None:
-    from pressurefs.fanout import Fanout  # noqa: PLC0415
+    from pressurefs.events.fanout import Fanout  # noqa: PLC0415
     from pressurefs.sources.kernel import KernelSource  # noqa: PLC0415
 
     KernelSource(Fanout(0, signals_rings=False), Path("/proc")).close()

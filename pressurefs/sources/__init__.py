@@ -11,8 +11,8 @@ all whom C can tell.
 from collections.abc import Sequence
 from typing import Protocol
 
+from pressurefs.events.listeners import Place
 from pressurefs.pressure.window import Sample, Verdict
-from pressurefs.registry import Place
 
 
 class Source(Protocol):

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pressurefs._native import ffi
-from pressurefs.fanout import Fanout, Reader
+from pressurefs.events.fanout import Fanout, Reader
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.libbpf import BpfObject, give_back_memory, read_parameters
 

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pressurefs.cgroups.tree import CgroupRoot
-    from pressurefs.fanout import Fanout
+    from pressurefs.events.fanout import Fanout
+    from pressurefs.events.listeners import Place
     from pressurefs.pressure.window import Sample, Verdict
-    from pressurefs.registry import Place
 
 _log = logging.getLogger("pressurefs.source")
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from pressurefs.cgroups.paths import BELOW, MACHINE
 from pressurefs.cgroups.tree import CgroupRoot
-from pressurefs.fanout import Fanout, Told
+from pressurefs.events.fanout import Fanout, Told
+from pressurefs.events.listeners import Place
 from pressurefs.pressure.window import Sample, Verdict
-from pressurefs.registry import Place
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.bpf import OWN, TRACEPOINTS, WORKER, VmpressureProgram
 from pressurefs.sources.sampler import CgroupSampler

@@ -29,8 +29,8 @@ from collections.abc import Iterable, Iterator
 
 from pressurefs.cgroups.paths import BELOW
 from pressurefs.cgroups.tree import CgroupRoot
+from pressurefs.events.listeners import Place
 from pressurefs.pressure.window import Sample
-from pressurefs.registry import Place
 from pressurefs.sources.counts import NOTHING, Counts, parse_events, parse_stat
 from pressurefs.sources.looks import (
     BUSY_LINGER_SECONDS,

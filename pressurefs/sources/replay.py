@@ -9,8 +9,8 @@ import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from pressurefs.events.listeners import Place
 from pressurefs.pressure.window import Sample
-from pressurefs.registry import Place
 from pressurefs.sources import SourceUnavailable
 from pressurefs.trace import TraceError, parse_trace
 

@@ -13,8 +13,8 @@ import time
 from pressurefs.cgroups.paths import MACHINE, upwards
 from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.errors import SHORTAGES
+from pressurefs.events.listeners import Place
 from pressurefs.pressure.window import Sample
-from pressurefs.registry import Place
 from pressurefs.sources.looks import FAR_SECONDS, NEAR_SECONDS
 from pressurefs.sources.memcg import FILES, CgroupLook, SampledCgroup
 

@@ -30,8 +30,8 @@ from typing import NamedTuple
 
 from pressurefs.cgroups.paths import MACHINE
 from pressurefs.cgroups.tree import CgroupRoot
+from pressurefs.events.listeners import Place
 from pressurefs.pressure.window import Sample
-from pressurefs.registry import Place
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.looks import (
     BUSY_LINGER_SECONDS,

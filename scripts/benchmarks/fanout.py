@@ -20,10 +20,10 @@ from benchmarks import awakening, processes
 from benchmarks.awakening import Wakes
 from benchmarks.programs import Bare
 from benchmarks.table import Row, judged, microseconds
-from pressurefs.exchange import Exchange
+from pressurefs.events.dispatcher import Exchange
+from pressurefs.events.listeners import Registration
 from pressurefs.pressure.levels import RFC, Level, Mode
 from pressurefs.pressure.window import Sample
-from pressurefs.registry import Registration
 from pressurefs.signaller.signaller import open_signaller
 from pressurefs.signaller.writer import Caller
 

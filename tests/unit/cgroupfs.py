@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pressurefs.cgroups.tree import CgroupRoot
+from pressurefs.events.listeners import Place
 from pressurefs.pressure.window import Sample
-from pressurefs.registry import Place
 from pressurefs.sources.sampler import CgroupSampler
 
 # Excerpts; the counters that a test sets stand between others.

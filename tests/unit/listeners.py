@@ -2,8 +2,8 @@
 
 from hypothesis import strategies as st
 
+from pressurefs.events.listeners import Registration
 from pressurefs.pressure.levels import Level, Mode
-from pressurefs.registry import Registration
 
 LEVELS = st.sampled_from(Level)
 MODES = st.sampled_from(Mode)

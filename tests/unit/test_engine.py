@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pressurefs.engine import HISTORY_WINDOWS, Engine
+from pressurefs.events.engine import HISTORY_WINDOWS, Engine
+from pressurefs.events.listeners import Registration, Registry
 from pressurefs.pressure.levels import RFC, Level, Mode
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.pressure.window import Sample, Verdict
-from pressurefs.registry import Registration, Registry
 from tests.unit.listeners import CGROUPS, LEVELS, MODES, listener
 
 LOW, MEDIUM, OOM = Level

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 import pytest
 
 from pressurefs.errors import Refusal
-from pressurefs.exchange import Exchange
+from pressurefs.events.dispatcher import Exchange
+from pressurefs.events.listeners import Place, Registration
 from pressurefs.pressure.levels import RFC, Level, Mode, Thresholds
 from pressurefs.pressure.window import Sample, Verdict
-from pressurefs.registry import Place, Registration
 from pressurefs.signaller.poll import Poller
 from tests.unit.listeners import listener
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pressurefs.events.listeners import Registration
 from pressurefs.pressure.levels import MAINLINE, PROFILES, RFC, Level, Mode, Thresholds
 from pressurefs.pressure.window import Sample, Window
-from pressurefs.registry import Registration
 from pressurefs.signaller.poll import Poller
 from tests.lanes import leave_out
 from tests.unit.listeners import CGROUPS, LEVELS, MODES, listener
@@ -17,7 +17,7 @@ from tests.unit.test_engine import who_hears
 
 try:
     from pressurefs._native import ffi, lib
-    from pressurefs.fanout import Fanout
+    from pressurefs.events.fanout import Fanout
 except ImportError as missing:
     leave_out("native", str(missing))
 

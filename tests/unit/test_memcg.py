@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs.engine import Engine
+from pressurefs.events.engine import Engine
+from pressurefs.events.listeners import Registry
 from pressurefs.pressure.levels import RFC, Level
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.pressure.window import Sample
-from pressurefs.registry import Registry
 from pressurefs.sources.looks import EXHAUSTED_PRIORITY
 from pressurefs.sources.memcg import LATE_SECONDS, LIMIT_SECONDS
 from tests.unit.cgroupfs import LOOK_SECONDS, Cgroupfs, Sampled

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pressurefs.exchange import Exchange
+from pressurefs.events.dispatcher import Exchange
+from pressurefs.events.listeners import Place
 from pressurefs.pressure.levels import RFC
 from pressurefs.pressure.window import Sample
 from pressurefs.pump import REST_PER_WORK, Pump
-from pressurefs.registry import Place
 from pressurefs.signaller.poll import Poller
 from tests.mounted import readable
 from tests.unit.listeners import listener

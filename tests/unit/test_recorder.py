@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pressurefs.events.listeners import Place
 from pressurefs.pressure.levels import PROFILES, Level
 from pressurefs.pressure.window import Sample, Verdict, Window
 from pressurefs.recorder import TraceWriter, record
-from pressurefs.registry import Place
 from pressurefs.sources.replay import ReplaySource
 from pressurefs.trace import parse_trace
 from tests.unit.test_window import SAMPLES as ANY_SAMPLES

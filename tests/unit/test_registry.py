@@ -4,8 +4,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from pressurefs.events.listeners import Place, Registration, Registry
 from pressurefs.pressure.levels import Level, Mode
-from pressurefs.registry import Place, Registration, Registry
 from tests.unit.listeners import CGROUPS, LEVELS, MODES, UIDS, listener
 
 

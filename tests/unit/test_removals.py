@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pressurefs.cgroups.tree import CgroupRoot
-from pressurefs.exchange import Exchange
+from pressurefs.events.cgroup_removals import Removals
+from pressurefs.events.dispatcher import Exchange
 from pressurefs.pressure.levels import RFC
-from pressurefs.removals import Removals
 from pressurefs.signaller.poll import Poller
 from tests.unit.listeners import listener
 

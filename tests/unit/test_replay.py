@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pressurefs.engine import Engine
+from pressurefs.events.engine import Engine
+from pressurefs.events.listeners import Registry
 from pressurefs.pressure.levels import RFC, Level
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.pressure.window import Sample, Verdict
-from pressurefs.registry import Registry
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.choice import Origin, Roots, open_source
 from pressurefs.sources.replay import ReplaySource

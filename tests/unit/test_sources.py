@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from pressurefs.events.listeners import Place
 from pressurefs.pressure.window import Sample
-from pressurefs.registry import Place
 from pressurefs.sources import Source, SourceUnavailable, choice
 from pressurefs.sources.choice import BestSource, Origin, Roots, open_source
 from tests.lanes import leave_out
 from tests.unit.procfs import Procfs
 
 try:
-    from pressurefs.fanout import Fanout
+    from pressurefs.events.fanout import Fanout
     from pressurefs.sources import bpf, kernel
     from pressurefs.sources.bpf import VmpressureProgram
     from pressurefs.sources.kernel import WATCH_PAGES, WATCH_SECONDS, KernelSource

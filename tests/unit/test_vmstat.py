@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs.engine import Engine
+from pressurefs.events.engine import Engine
+from pressurefs.events.listeners import Registry
 from pressurefs.pressure.levels import RFC, Level
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.pressure.window import Sample
-from pressurefs.registry import Registry
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.choice import Origin, Roots, open_source
 from pressurefs.sources.looks import BUSY_SECONDS, EXHAUSTED_PRIORITY

@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Collection
 
 from pressurefs.cgroups.paths import BELOW, upwards
+from pressurefs.events.listeners import Registration, Registry
 from pressurefs.pressure.levels import Level, Mode
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.pressure.window import Sample, Verdict, Window
-from pressurefs.registry import Registration, Registry
 
 HISTORY_WINDOWS = 4096
 

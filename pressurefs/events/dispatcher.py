@@ -13,20 +13,20 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pressurefs.cgroups.paths import MACHINE
-from pressurefs.engine import Engine
+from pressurefs.events.engine import Engine
+from pressurefs.events.listeners import Holdings, Place, Registration, Registry
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.pressure.window import Sample, Verdict
-from pressurefs.registry import Holdings, Place, Registration, Registry
 from pressurefs.signaller.poll import Poller
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
-    from pressurefs.fanout import Fanout
+    from pressurefs.events.fanout import Fanout
     from pressurefs.pressure.levels import Thresholds
     from pressurefs.signaller.signaller import Signaller
 
-_log = logging.getLogger("pressurefs.exchange")
+_log = logging.getLogger("pressurefs.events.dispatcher")
 
 # A sweep of a thousand registrations takes half a millisecond: this often is 0.5 % of a core, under pressure.
 FRESH_SECONDS = 0.1

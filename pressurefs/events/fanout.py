@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from pressurefs._native import ffi, lib
 from pressurefs.cgroups.paths import MACHINE, upwards
 from pressurefs.errors import Refusal
+from pressurefs.events.listeners import Place, Registration
 from pressurefs.pressure.levels import Level, Mode, Thresholds, rfc_scale_pages
-from pressurefs.registry import Place, Registration
 from pressurefs.signaller.poll import Poller
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from typing import NamedTuple
 from pressurefs.cgroups.paths import parent_of
 from pressurefs.cgroups.tree import Cgroup, CgroupRoot
 from pressurefs.errors import Refusal, refusal_of
-from pressurefs.exchange import Exchange
+from pressurefs.events.dispatcher import Exchange
 
-_log = logging.getLogger("pressurefs.removals")
+_log = logging.getLogger("pressurefs.events.cgroup_removals")
 
 _IN_MOVED_FROM = 0x40
 _IN_DELETE = 0x200

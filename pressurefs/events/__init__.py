@@ -1,0 +1,1 @@
+"""From a judged window to the listeners that hear of it; and the books of who listens."""

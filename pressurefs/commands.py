@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping, Sequence
 
-    from pressurefs.sources.choice import Origin
+    from pressurefs.sources.selection import Origin
 
 _RESERVED_OPTIONS = {
     *("foreground", "debug", "nothreads", "fsname", "subtype", "default_permissions"),
@@ -40,7 +40,7 @@ def mount(parsed: argparse.Namespace) -> int:
             why = f"the compiled module is missing ({error})"
             raise Exit(exitcodes.COMPILED_MODULE_MISSING, "mount", why) from None
         raise
-    from pressurefs.sources.choice import Roots  # noqa: PLC0415
+    from pressurefs.sources.selection import Roots  # noqa: PLC0415
 
     if parsed.ready_fd is not None and not os.path.exists(f"/proc/self/fd/{parsed.ready_fd}"):
         raise Exit(exitcodes.USAGE, f"--ready-fd {parsed.ready_fd}", "is not open")
@@ -209,8 +209,8 @@ def _print_table(rows: Mapping[str, object]) -> None:
 
 def record(parsed: argparse.Namespace) -> int:
     """Write a trace."""
-    from pressurefs.recorder import record  # noqa: PLC0415
-    from pressurefs.sources.choice import Origin, Roots, may_be_kernel, open_source  # noqa: PLC0415
+    from pressurefs.sources.recorder import record  # noqa: PLC0415
+    from pressurefs.sources.selection import Origin, Roots, may_be_kernel, open_source  # noqa: PLC0415
 
     origin = Origin(Roots(Path(parsed.proc)))
     with or_exit(exitcodes.SOURCE_UNAVAILABLE, f"source {parsed.source}"):
@@ -239,7 +239,7 @@ def _hear_all(origin: Origin) -> Origin:
 def plot(parsed: argparse.Namespace) -> int:
     """Draw a trace."""
     from pressurefs.plotting import build_series, draw  # noqa: PLC0415
-    from pressurefs.trace import TraceError, parse_trace  # noqa: PLC0415
+    from pressurefs.sources.trace import TraceError, parse_trace  # noqa: PLC0415
 
     try:
         with or_exit(exitcodes.UNEXPECTED, parsed.file), Path(parsed.file).open(encoding="utf-8") as lines:

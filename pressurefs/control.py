@@ -12,8 +12,8 @@ from pressurefs.events.dispatcher import Exchange
 from pressurefs.mirror import Mirror, list_children
 from pressurefs.pressure.levels import Level, Mode
 from pressurefs.pressure.tunables import Tunables
-from pressurefs.protocol import EVENT_CONTROL, VMPRESSURE, Grammar, parse_number
-from pressurefs.registrar import ControlFile, Registrar
+from pressurefs.registration.checks import ControlFile, Registrar
+from pressurefs.registration.grammar import EVENT_CONTROL, VMPRESSURE, Grammar, parse_number
 from pressurefs.tree import ALWAYS_READY, Access, Directory, Entry, File, Node
 
 ROOT_INODE = 1

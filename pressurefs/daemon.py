@@ -32,12 +32,12 @@ from pressurefs.events.dispatcher import Exchange
 from pressurefs.events.fanout import Fanout
 from pressurefs.exitcodes import Exit, or_exit
 from pressurefs.pressure.levels import Thresholds
-from pressurefs.pump import Pump
-from pressurefs.recorder import TraceWriter
-from pressurefs.registrar import Registrar
+from pressurefs.registration.checks import Registrar
 from pressurefs.signaller.signaller import Signaller, open_signaller
 from pressurefs.sources import Source, SourceUnavailable
-from pressurefs.sources.choice import BestSource, Origin, Roots, may_be_kernel, open_source
+from pressurefs.sources.recorder import TraceWriter
+from pressurefs.sources.selection import BestSource, Origin, Roots, may_be_kernel, open_source
+from pressurefs.sources.thread import Pump
 
 _log = logging.getLogger("pressurefs.daemon")
 

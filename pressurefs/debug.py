@@ -19,7 +19,7 @@ from pressurefs.injection import parse_injection
 from pressurefs.pressure.levels import Thresholds
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.pressure.window import Sample, Verdict
-from pressurefs.protocol import parse_number
+from pressurefs.registration.grammar import parse_number
 from pressurefs.tree import Access, Directory, File, Node
 
 _log = logging.getLogger("pressurefs.debug")

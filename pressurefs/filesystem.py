@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from pressurefs.connection import Connection
 from pressurefs.errors import Refusal, refusal_of
-from pressurefs.refusals import Refusals
+from pressurefs.registration.refusal_log import Refusals
 from pressurefs.signaller.poll import Opening
 from pressurefs.signaller.writer import Caller
 from pressurefs.tree import Access, Directory, File, Node

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pressurefs.errors import Refusal
 from pressurefs.pressure.levels import PRIORITY_MAX, Level
-from pressurefs.protocol import parse_number, parse_wish, parse_word
+from pressurefs.registration.grammar import parse_number, parse_wish, parse_word
 
 
 class Injection(NamedTuple):

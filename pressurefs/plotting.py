@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pressurefs.pressure.levels import Level, Thresholds
 from pressurefs.pressure.window import Sample, Verdict, Window
-from pressurefs.trace import Header
+from pressurefs.sources.trace import Header
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

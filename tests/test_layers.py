@@ -21,7 +21,7 @@ OUTSIDE = {
     "mfusepy": {"binding.mfusepy"},
     "pressurefs._native": {
         *("signaller.take", "signaller.uring", "signaller.holders", "signaller.aio"),
-        *("events.fanout", "sources.bpf"),
+        *("events.fanout", "sources.bpf_program"),
     },
 }
 

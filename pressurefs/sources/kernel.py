@@ -20,8 +20,8 @@ from pressurefs.events.fanout import Fanout, Told
 from pressurefs.events.listeners import Place
 from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.sources import SourceUnavailable
-from pressurefs.sources.bpf import OWN, TRACEPOINTS, WORKER, VmpressureProgram
-from pressurefs.sources.sampler import CgroupSampler
+from pressurefs.sources.bpf_program import OWN, TRACEPOINTS, WORKER, VmpressureProgram
+from pressurefs.sources.cgroup_sampler import CgroupSampler
 from pressurefs.sources.vmstat import VmstatFile
 
 # After something was told Python looks again so much later, for all that came meanwhile: those whom it has

@@ -12,7 +12,7 @@ from pathlib import Path
 from pressurefs.events.listeners import Place
 from pressurefs.pressure.window import Sample
 from pressurefs.sources import SourceUnavailable
-from pressurefs.trace import TraceError, parse_trace
+from pressurefs.sources.trace import TraceError, parse_trace
 
 
 class ReplaySource:

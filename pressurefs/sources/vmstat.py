@@ -33,7 +33,9 @@ from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.events.listeners import Place
 from pressurefs.pressure.window import Sample
 from pressurefs.sources import SourceUnavailable
-from pressurefs.sources.looks import (
+from pressurefs.sources.cgroup_limits import LIMIT_SECONDS
+from pressurefs.sources.cgroup_sampler import CgroupSampler
+from pressurefs.sources.memory_files import (
     BUSY_LINGER_SECONDS,
     BUSY_SECONDS,
     EXHAUSTED_PRIORITY,
@@ -41,8 +43,6 @@ from pressurefs.sources.looks import (
     NEAR_SECONDS,
     HeldFile,
 )
-from pressurefs.sources.memcg import LIMIT_SECONDS
-from pressurefs.sources.sampler import CgroupSampler
 
 # No machine fills memory faster: earlyoom's bound, above what two memory channels can zero.
 FILL_BYTES_PER_SECOND = 6 * 2**30

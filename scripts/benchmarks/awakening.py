@@ -19,7 +19,7 @@ from benchmarks.programs import FOLDER, Bare
 from benchmarks.replaying import STAMP
 from benchmarks.serving import register, serving
 from pressurefs.pressure.window import Sample
-from pressurefs.trace import Header, render_header, render_sample
+from pressurefs.sources.trace import Header, render_header, render_sample
 
 WINDOW_PAGES = 512
 

@@ -20,7 +20,7 @@ from benchmarks.processes import forked, processor_seconds, wakeups
 from benchmarks.programs import make_looker
 from benchmarks.serving import PRESSUREFS, register, serving
 from benchmarks.table import Row, judged
-from pressurefs.sources.looks import NEAR_SECONDS
+from pressurefs.sources.memory_files import NEAR_SECONDS
 
 REGISTRATIONS = 100
 SECONDS_A_ROUND = 1.5

@@ -1,9 +1,9 @@
 """What write(2) to ``vmpressure`` must answer, told from the contract alone.
 
-Written apart from ``pressurefs.protocol`` and importing nothing of pressurefs: where the two disagree, one
-of them misreads the contract.  A line is read here as the kernel's memcg_write_event_control() reads one,
-a digit at a time with numbers that wrap; the protocol uses one regular expression.  That the model itself
-answers as a kernel did is test_model.py's claim.
+Written apart from ``pressurefs.registration.grammar`` and importing nothing of pressurefs: where the two
+disagree, one of them misreads the contract.  A line is read here as the kernel's
+memcg_write_event_control() reads one, a digit at a time with numbers that wrap; the grammar uses one regular
+expression.  That the model itself answers as a kernel did is test_model.py's claim.
 
 The order of the checks is the contract's: length, text, event_fd, control_fd, level and mode.  Reasons that
 the kernel does not have come where no earlier answer could tell a set-uid program's secrets: the opener

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs.registrar import DESCRIPTORS_PER_CGROUP
+from pressurefs.registration.checks import DESCRIPTORS_PER_CGROUP
 from tests.mounted import Mounted, eventually, mounted, open_files, readable
 from tests.puppet import Puppet, drain, write
 from tests.unit.cgroupfs import Cgroupfs

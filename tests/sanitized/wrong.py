@@ -4,11 +4,11 @@ import os
 import runpy
 import sys
 
-from pressurefs import registrar
 from pressurefs._native import ffi, lib
+from pressurefs.registration import checks
 
 
-class WrongRegistrar(registrar.Registrar):
+class WrongRegistrar(checks.Registrar):
     """Names more eventfds than it hands over."""
 
     def register(self, *_: object) -> None:
@@ -17,7 +17,7 @@ class WrongRegistrar(registrar.Registrar):
 
 
 if __name__ == "__main__":
-    registrar.Registrar = WrongRegistrar  # type: ignore[misc]
+    checks.Registrar = WrongRegistrar  # type: ignore[misc]
     # What remains of the command line is "python -m pressurefs ...".
     sys.argv = sys.argv[3:]
     sys.path.insert(0, os.getcwd())

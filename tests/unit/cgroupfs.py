@@ -7,7 +7,7 @@ from pathlib import Path
 from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.events.listeners import Place
 from pressurefs.pressure.window import Sample
-from pressurefs.sources.sampler import CgroupSampler
+from pressurefs.sources.cgroup_sampler import CgroupSampler
 
 # Excerpts; the counters that a test sets stand between others.
 _STAT = """\

@@ -11,8 +11,8 @@ from pressurefs.events.listeners import Registry
 from pressurefs.pressure.levels import RFC, Level
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.pressure.window import Sample
-from pressurefs.sources.looks import EXHAUSTED_PRIORITY
-from pressurefs.sources.memcg import LATE_SECONDS, LIMIT_SECONDS
+from pressurefs.sources.cgroup_limits import LATE_SECONDS, LIMIT_SECONDS
+from pressurefs.sources.memory_files import EXHAUSTED_PRIORITY
 from tests.unit.cgroupfs import LOOK_SECONDS, Cgroupfs, Sampled
 
 

@@ -13,9 +13,15 @@ from typing import Self
 
 import pytest
 
-from pressurefs.sources.looks import BUSY_LINGER_SECONDS, BUSY_SECONDS, FAR_SECONDS, NEAR_SECONDS, HeldFile
-from pressurefs.sources.memcg import LATE_SECONDS
-from pressurefs.sources.sampler import ASK_SECONDS, LISTING_CORE_SHARE, RETRY_SECONDS
+from pressurefs.sources.cgroup_limits import LATE_SECONDS
+from pressurefs.sources.cgroup_sampler import ASK_SECONDS, LISTING_CORE_SHARE, RETRY_SECONDS
+from pressurefs.sources.memory_files import (
+    BUSY_LINGER_SECONDS,
+    BUSY_SECONDS,
+    FAR_SECONDS,
+    NEAR_SECONDS,
+    HeldFile,
+)
 from tests.unit.cgroupfs import Sampled
 
 

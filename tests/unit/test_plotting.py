@@ -12,7 +12,7 @@ from pressurefs.cli import main
 from pressurefs.plotting import bin_seconds, build_series, draw
 from pressurefs.pressure.levels import MAINLINE, RFC, Level
 from pressurefs.pressure.window import Sample
-from pressurefs.trace import Header, parse_trace, render_header, render_sample
+from pressurefs.sources.trace import Header, parse_trace, render_header, render_sample
 
 TRACE = Path(pressurefs.__file__).parent / "share" / "traces" / "stream-then-thrash.jsonl"
 

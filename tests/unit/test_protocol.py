@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pressurefs.errors import Refusal
 from pressurefs.injection import parse_injection
 from pressurefs.pressure.levels import Level, Mode
-from pressurefs.protocol import (
+from pressurefs.registration.grammar import (
     LINE_BYTES_MAX,
     Request,
     Wish,

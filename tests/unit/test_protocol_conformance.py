@@ -10,7 +10,7 @@ import pytest
 
 from pressurefs.errors import Refusal
 from pressurefs.pressure.levels import Level
-from pressurefs.protocol import parse_request, parse_wish
+from pressurefs.registration.grammar import parse_request, parse_wish
 from tests.conformance.table import Row, bytes_of, read_rows
 
 EVENT_FD, CONTROL_FD = 52, 51

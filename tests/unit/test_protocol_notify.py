@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pressurefs.errors import Refusal
 from pressurefs.pressure.levels import Level
-from pressurefs.protocol import Request, Wish, parse_request, parse_wish
+from pressurefs.registration.grammar import Request, Wish, parse_request, parse_wish
 
 MAGIC = 0x564D5001
 S32 = st.integers(-(2**31), 2**31 - 1)

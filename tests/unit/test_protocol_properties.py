@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pressurefs.errors import Refusal
 from pressurefs.injection import Injection, parse_injection
 from pressurefs.pressure.levels import PRIORITY_MAX, Level
-from pressurefs.protocol import LINE_BYTES_MAX, Request, parse_request, parse_wish
+from pressurefs.registration.grammar import LINE_BYTES_MAX, Request, parse_request, parse_wish
 from tests.fuzz.model import Answer, Descriptor, Registered, Writer, answer
 from tests.unit.test_protocol import ANY_BYTES, EDGES, LEVEL_WORDS, MODE_WORDS
 from tests.unit.test_protocol_notify import MAGIC, S32, U32, notify

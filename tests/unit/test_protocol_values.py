@@ -7,7 +7,7 @@ import pytest
 from pressurefs.errors import Refusal
 from pressurefs.injection import Injection, parse_injection
 from pressurefs.pressure.levels import Level
-from pressurefs.protocol import parse_number
+from pressurefs.registration.grammar import parse_number
 
 LOW, MEDIUM, OOM = Level
 

@@ -11,8 +11,8 @@ from pressurefs.events.dispatcher import Exchange
 from pressurefs.events.listeners import Place
 from pressurefs.pressure.levels import RFC
 from pressurefs.pressure.window import Sample
-from pressurefs.pump import REST_PER_WORK, Pump
 from pressurefs.signaller.poll import Poller
+from pressurefs.sources.thread import REST_PER_WORK, Pump
 from tests.mounted import readable
 from tests.unit.listeners import listener
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from pressurefs.events.listeners import Place
 from pressurefs.pressure.levels import PROFILES, Level
 from pressurefs.pressure.window import Sample, Verdict, Window
-from pressurefs.recorder import TraceWriter, record
+from pressurefs.sources.recorder import TraceWriter, record
 from pressurefs.sources.replay import ReplaySource
-from pressurefs.trace import parse_trace
+from pressurefs.sources.trace import parse_trace
 from tests.unit.test_window import SAMPLES as ANY_SAMPLES
 
 MOMENTS = [0.0, 0.0, 0.002, 0.004]

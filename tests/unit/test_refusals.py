@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from pressurefs.errors import Refusal
-from pressurefs.refusals import BURST_LINES, BURST_SECONDS, REPEAT_SECONDS, Refusals
+from pressurefs.registration.refusal_log import BURST_LINES, BURST_SECONDS, REPEAT_SECONDS, Refusals
 
 BAD_LINE = Refusal(errno.EINVAL, "the line is nonsense")
 

@@ -14,9 +14,9 @@ from pressurefs.pressure.levels import RFC, Level
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.sources import SourceUnavailable
-from pressurefs.sources.choice import Origin, Roots, open_source
 from pressurefs.sources.replay import ReplaySource
-from pressurefs.trace import Header, render_header, render_sample
+from pressurefs.sources.selection import Origin, Roots, open_source
+from pressurefs.sources.trace import Header, render_header, render_sample
 
 SAMPLES = [
     Sample(0.0, "/", 512, 512),

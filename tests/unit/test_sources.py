@@ -9,15 +9,15 @@ import pytest
 
 from pressurefs.events.listeners import Place
 from pressurefs.pressure.window import Sample
-from pressurefs.sources import Source, SourceUnavailable, choice
-from pressurefs.sources.choice import BestSource, Origin, Roots, open_source
+from pressurefs.sources import Source, SourceUnavailable, selection
+from pressurefs.sources.selection import BestSource, Origin, Roots, open_source
 from tests.lanes import leave_out
 from tests.unit.procfs import Procfs
 
 try:
     from pressurefs.events.fanout import Fanout
-    from pressurefs.sources import bpf, kernel
-    from pressurefs.sources.bpf import VmpressureProgram
+    from pressurefs.sources import bpf_program, kernel
+    from pressurefs.sources.bpf_program import VmpressureProgram
     from pressurefs.sources.kernel import WATCH_PAGES, WATCH_SECONDS, KernelSource
 except ImportError as missing:
     leave_out("native", str(missing))
@@ -71,14 +71,14 @@ def by_merit(*openers: Callable[[Origin], Source]) -> tuple[tuple[str, Callable[
 def test_first_that_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     """The best source that can be had is taken, and why there is no better one is told."""
     second = Mortal("second", 1)
-    monkeypatch.setattr(choice, "_BY_MERIT", by_merit(unavailable, lambda _: second))
+    monkeypatch.setattr(selection, "_BY_MERIT", by_merit(unavailable, lambda _: second))
     best = BestSource(ORIGIN)
     assert (best.name, best.limits) == ("second", "second is a fake; no source source0: not here")
 
 
 def test_none_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there is none the last one's reason is told."""
-    monkeypatch.setattr(choice, "_BY_MERIT", by_merit(unavailable, unavailable))
+    monkeypatch.setattr(selection, "_BY_MERIT", by_merit(unavailable, unavailable))
     with pytest.raises(SourceUnavailable, match="not here"):
         BestSource(ORIGIN)
 
@@ -86,7 +86,7 @@ def test_none_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_source_dies(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """The next takes the place of one that dies, begins there and then, and samples the same cgroups."""
     first, second = Mortal("first", 1), Mortal("second", 1)
-    monkeypatch.setattr(choice, "_BY_MERIT", by_merit(lambda _: first, unavailable, lambda _: second))
+    monkeypatch.setattr(selection, "_BY_MERIT", by_merit(lambda _: first, unavailable, lambda _: second))
     best = BestSource(ORIGIN)
     best.start(0.0)
     best.sample_cgroups(A)
@@ -137,16 +137,16 @@ def test_why_no_bpf(
     (tmp_path / "lockdown").write_text(bracketed)
     if machine != "no BTF":
         (tmp_path / "btf").touch()
-    monkeypatch.setattr(bpf, "_LOCKDOWN", tmp_path / "lockdown")
-    monkeypatch.setattr(bpf, "_BTF", tmp_path / "btf")
+    monkeypatch.setattr(bpf_program, "_LOCKDOWN", tmp_path / "lockdown")
+    monkeypatch.setattr(bpf_program, "_BTF", tmp_path / "btf")
     monkeypatch.setattr(os, "geteuid", lambda: uid)
-    assert bpf._explain(OSError(number, "as told")).startswith(why)  # noqa: SLF001
+    assert bpf_program._explain(OSError(number, "as told")).startswith(why)  # noqa: SLF001
 
 
 class FakeProgram:
     """A BPF program that counts what a test says, and has nothing to tell."""
 
-    windows = bpf.OWN
+    windows = bpf_program.OWN
     why_not_all = None
     knows_priority = True
 
@@ -198,7 +198,7 @@ def test_worker_that_never_runs(tmp_path: Path, row: str) -> None:
     """The kernel's worker is not waited for where it never runs: without cgroup v1's memory controller."""
     (tmp_path / "cgroups").write_text(f"#subsys_name\thierarchy\tnum_cgroups\tenabled\n{row}")
     with pytest.raises(SourceUnavailable, match="only where cgroup v1 has the memory controller"):
-        KernelSource(Fanout(0, signals_rings=False), tmp_path, windows=bpf.WORKER)
+        KernelSource(Fanout(0, signals_rings=False), tmp_path, windows=bpf_program.WORKER)
 
 
 PARAMETERS = {
@@ -207,7 +207,7 @@ PARAMETERS = {
     "vmpressure_work_fn": ["work"],
     "vmpressure_calc_level": ["scanned", "reclaimed"],
     "shrink_one": ["lruvec", "sc"],
-    bpf._SHRUNK: [*bpf._SHRUNK_ARGUMENTS, "file"],  # noqa: SLF001
+    bpf_program._SHRUNK: [*bpf_program._SHRUNK_ARGUMENTS, "file"],  # noqa: SLF001
 }
 OWN_PROGRAMS = {"count", "give_up", "gave_up"}
 BY_GENERATIONS = {"enter_shrink_one", "leave_shrink_one"}
@@ -217,18 +217,18 @@ BY_TRACEPOINTS = {"shrunk", "begin_limit", "end_limit"}
 @pytest.mark.parametrize(
     ("windows", "lacks", "refused", "attached"),
     [
-        (bpf.OWN, set(), set(), (bpf.OWN, OWN_PROGRAMS | BY_GENERATIONS)),
-        (bpf.OWN, {"shrink_one"}, set(), (bpf.OWN, OWN_PROGRAMS)),
-        (bpf.OWN, {"vmpressure_prio"}, set(), (bpf.OWN, {"count"} | BY_GENERATIONS)),
-        (bpf.OWN, set(), {"enter_shrink_one"}, (bpf.OWN, OWN_PROGRAMS)),
-        (bpf.OWN, set(), {"count"}, (bpf.TRACEPOINTS, BY_TRACEPOINTS)),
-        (bpf.OWN, {"vmpressure"}, set(), (bpf.TRACEPOINTS, BY_TRACEPOINTS)),
-        (bpf.OWN, {"vmpressure", bpf._SHRUNK}, set(), None),  # noqa: SLF001
-        (bpf.OWN, set(), {"count", "shrunk"}, None),
-        (bpf.WORKER, set(), set(), (bpf.WORKER, {"begin_work", "end_work", "judge"})),
-        (bpf.WORKER, {"vmpressure_calc_level"}, set(), (bpf.WORKER, {"work"})),
-        (bpf.WORKER, set(), {"judge"}, None),
-        (bpf.TRACEPOINTS, set(), set(), (bpf.TRACEPOINTS, BY_TRACEPOINTS)),
+        (bpf_program.OWN, set(), set(), (bpf_program.OWN, OWN_PROGRAMS | BY_GENERATIONS)),
+        (bpf_program.OWN, {"shrink_one"}, set(), (bpf_program.OWN, OWN_PROGRAMS)),
+        (bpf_program.OWN, {"vmpressure_prio"}, set(), (bpf_program.OWN, {"count"} | BY_GENERATIONS)),
+        (bpf_program.OWN, set(), {"enter_shrink_one"}, (bpf_program.OWN, OWN_PROGRAMS)),
+        (bpf_program.OWN, set(), {"count"}, (bpf_program.TRACEPOINTS, BY_TRACEPOINTS)),
+        (bpf_program.OWN, {"vmpressure"}, set(), (bpf_program.TRACEPOINTS, BY_TRACEPOINTS)),
+        (bpf_program.OWN, {"vmpressure", bpf_program._SHRUNK}, set(), None),  # noqa: SLF001
+        (bpf_program.OWN, set(), {"count", "shrunk"}, None),
+        (bpf_program.WORKER, set(), set(), (bpf_program.WORKER, {"begin_work", "end_work", "judge"})),
+        (bpf_program.WORKER, {"vmpressure_calc_level"}, set(), (bpf_program.WORKER, {"work"})),
+        (bpf_program.WORKER, set(), {"judge"}, None),
+        (bpf_program.TRACEPOINTS, set(), set(), (bpf_program.TRACEPOINTS, BY_TRACEPOINTS)),
     ],
 )
 def test_what_is_attached(
@@ -250,9 +250,9 @@ def test_what_is_attached(
         if refused & set(programs):
             raise OSError(errno.EOPNOTSUPP, "cannot be attached to")
 
-    monkeypatch.setattr(bpf, "read_parameters", lambda _: functions)
+    monkeypatch.setattr(bpf_program, "read_parameters", lambda _: functions)
     monkeypatch.setattr(VmpressureProgram, "_attach", attach)
-    monkeypatch.setattr(bpf, "_explain", lambda error: error.strerror)
+    monkeypatch.setattr(bpf_program, "_explain", lambda error: error.strerror)
     fanout = Fanout(0, signals_rings=False)
     if attached is None:
         with pytest.raises(
@@ -275,8 +275,8 @@ def test_not_allowed_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None
         tried.append(arguments)
         raise PermissionError(errno.EPERM, "not allowed")
 
-    monkeypatch.setattr(bpf, "read_parameters", lambda _: PARAMETERS)
+    monkeypatch.setattr(bpf_program, "read_parameters", lambda _: PARAMETERS)
     monkeypatch.setattr(VmpressureProgram, "_attach", attach)
     with pytest.raises(SourceUnavailable):
-        VmpressureProgram(Fanout(0, signals_rings=False), bpf.OWN)
+        VmpressureProgram(Fanout(0, signals_rings=False), bpf_program.OWN)
     assert len(tried) == 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pressurefs.pressure.window import Sample
-from pressurefs.trace import Header, TraceError, parse_trace, render_header, render_sample
+from pressurefs.sources.trace import Header, TraceError, parse_trace, render_header, render_sample
 
 HEADER = Header("6.12.1", 4096, "vmstat")
 HEADER_FIELDS = {"format": "pressurefs-trace", "version": 1, **HEADER._asdict()}

@@ -13,9 +13,9 @@ from pressurefs.pressure.levels import RFC, Level
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.pressure.window import Sample
 from pressurefs.sources import SourceUnavailable
-from pressurefs.sources.choice import Origin, Roots, open_source
-from pressurefs.sources.looks import BUSY_SECONDS, EXHAUSTED_PRIORITY
-from pressurefs.sources.memcg import LIMIT_SECONDS
+from pressurefs.sources.cgroup_limits import LIMIT_SECONDS
+from pressurefs.sources.memory_files import BUSY_SECONDS, EXHAUSTED_PRIORITY
+from pressurefs.sources.selection import Origin, Roots, open_source
 from pressurefs.sources.vmstat import (
     EXHAUSTED_AVAILABLE_SHARE,
     Counters,

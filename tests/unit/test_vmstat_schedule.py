@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pressurefs.sources.looks import BUSY_LINGER_SECONDS, BUSY_SECONDS, FAR_SECONDS, NEAR_SECONDS
+from pressurefs.sources.memory_files import BUSY_LINGER_SECONDS, BUSY_SECONDS, FAR_SECONDS, NEAR_SECONDS
 from pressurefs.sources.vmstat import (
     FILL_BYTES_PER_SECOND,
     WATERMARKS_SECONDS,

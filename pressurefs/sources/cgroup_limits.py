@@ -31,13 +31,16 @@ from pressurefs.cgroups.paths import BELOW
 from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.events.listeners import Place
 from pressurefs.pressure.window import Sample
-from pressurefs.sources.counts import NOTHING, Counts, parse_events, parse_stat
-from pressurefs.sources.looks import (
+from pressurefs.sources.memory_files import (
     BUSY_LINGER_SECONDS,
     BUSY_SECONDS,
     EXHAUSTED_PRIORITY,
     NEAR_SECONDS,
+    NOTHING,
+    Counts,
     HeldFile,
+    parse_events,
+    parse_stat,
 )
 
 # So long after ``max`` or ``high`` has moved what is scanned is that limit's: above the 370 ms of one pass.

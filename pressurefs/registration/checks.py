@@ -21,7 +21,7 @@ from pressurefs.events.cgroup_removals import Removals
 from pressurefs.events.dispatcher import Exchange
 from pressurefs.events.listeners import Registration
 from pressurefs.pressure.levels import Mode
-from pressurefs.protocol import Grammar, Request, Wish, require_length
+from pressurefs.registration.grammar import Grammar, Request, Wish, require_length
 from pressurefs.signaller.poll import Opening, Poller
 from pressurefs.signaller.signaller import Signaller
 from pressurefs.signaller.writer import Caller, Inode, read_groups, read_inode, require_eventfd, require_open

@@ -15,8 +15,8 @@ from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.errors import SHORTAGES
 from pressurefs.events.listeners import Place
 from pressurefs.pressure.window import Sample
-from pressurefs.sources.looks import FAR_SECONDS, NEAR_SECONDS
-from pressurefs.sources.memcg import FILES, CgroupLook, SampledCgroup
+from pressurefs.sources.cgroup_limits import FILES, CgroupLook, SampledCgroup
+from pressurefs.sources.memory_files import FAR_SECONDS, NEAR_SECONDS
 
 _log = logging.getLogger("pressurefs.sampler")
 

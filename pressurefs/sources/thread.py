@@ -15,10 +15,10 @@ import threading
 import time
 
 from pressurefs.events.dispatcher import Exchange
-from pressurefs.recorder import TraceWriter
 from pressurefs.sources import Source
+from pressurefs.sources.recorder import TraceWriter
 
-_log = logging.getLogger("pressurefs.pump")
+_log = logging.getLogger("pressurefs.sources.thread")
 
 # For each second at work so many of rest, whoever rings: with 1, looks take half of one core at most.  Only
 # the thread's own time is work: under pressure it waits for a processor, and should not wait twice.

@@ -19,9 +19,9 @@ from typing import TextIO
 
 from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.sources import Source
-from pressurefs.trace import Header, render_header, render_sample
+from pressurefs.sources.trace import Header, render_header, render_sample
 
-_log = logging.getLogger("pressurefs.recorder")
+_log = logging.getLogger("pressurefs.sources.recorder")
 
 _LOOKS_MAX = 10_000  # that wait to be written: 20 s of reclaim, some 4 MB
 _FLUSH_SECONDS = 1.0

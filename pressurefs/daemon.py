@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pressurefs import exitcodes, mountinfo, mountpoint, staying, systemd
-from pressurefs.binding import Loop
-from pressurefs.binding.choice import open_binding
 from pressurefs.cgroups.tree import CgroupRoot
-from pressurefs.control import ControlFiles, TopDirectory
 from pressurefs.events.cgroup_removals import Removals
 from pressurefs.events.dispatcher import Exchange
 from pressurefs.events.fanout import Fanout
 from pressurefs.exitcodes import Exit, or_exit
+from pressurefs.filesystem.control_files import ControlFiles, TopDirectory
+from pressurefs.filesystem.fuse import Loop
+from pressurefs.filesystem.fuse.selection import open_binding
 from pressurefs.pressure.levels import Thresholds
 from pressurefs.registration.checks import Registrar
 from pressurefs.signaller.signaller import Signaller, open_signaller

@@ -88,7 +88,7 @@ def _reason(attempt: Any) -> str:
 
 
 def _try_fuse() -> None:
-    from pressurefs.binding.choice import open_binding  # noqa: PLC0415
+    from pressurefs.filesystem.fuse.selection import open_binding  # noqa: PLC0415
 
     open_binding()
     os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
@@ -96,7 +96,7 @@ def _try_fuse() -> None:
 
 def _examine_bindings() -> Iterator[tuple[str, str]]:
     """Yield each package that could reach libfuse; the first that works is used."""
-    from pressurefs.binding.choice import BINDINGS, explain, open_binding  # noqa: PLC0415
+    from pressurefs.filesystem.fuse.selection import BINDINGS, explain, open_binding  # noqa: PLC0415
 
     used = None
     with contextlib.suppress(OSError):

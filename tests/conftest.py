@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from pressurefs.binding.choice import FUSE_VARIABLE, BindingUnavailable, open_binding
+from pressurefs.filesystem.fuse.selection import FUSE_VARIABLE, BindingUnavailable, open_binding
 from tests.lanes import leave_out
 from tests.mounted import SERVED, Mounted, mounted
 from tests.puppet import Puppet

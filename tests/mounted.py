@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from pressurefs.binding.choice import FUSE_VARIABLE
+from pressurefs.filesystem.fuse.selection import FUSE_VARIABLE
 from pressurefs.mountinfo import read_mountinfo, topmost
 
 SUSPICIOUS = re.compile(

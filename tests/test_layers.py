@@ -16,9 +16,9 @@ FOLDER = Path(pressurefs.__file__).parent
 
 # What comes from outside the standard library, and the one room that may have it.
 OUTSIDE = {
-    "fuse": {"binding.fusepy"},
+    "fuse": {"filesystem.fuse.fusepy"},
     "matplotlib": {"plotting"},
-    "mfusepy": {"binding.mfusepy"},
+    "mfusepy": {"filesystem.fuse.mfusepy"},
     "pressurefs._native": {
         *("signaller.take", "signaller.uring", "signaller.holders", "signaller.aio"),
         *("events.fanout", "sources.bpf_program"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pressurefs import exitcodes
-from pressurefs.binding.choice import BINDINGS, FUSE_VARIABLE
+from pressurefs.filesystem.fuse.selection import BINDINGS, FUSE_VARIABLE
 from tests.lanes import leave_out
 from tests.mounted import LIBRARIES, mounted
 

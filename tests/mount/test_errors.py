@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs.binding.choice import open_binding
 from pressurefs.errors import refusal_of
-from pressurefs.filesystem import Operations
+from pressurefs.filesystem.fuse.selection import open_binding
+from pressurefs.filesystem.nodes import Directory, File
+from pressurefs.filesystem.operations import Operations
 from pressurefs.signaller.writer import Caller
-from pressurefs.tree import Directory, File
 from tests.mounted import DEADLINE_SECONDS, Mounted, mounted
 from tests.puppet import Puppet
 

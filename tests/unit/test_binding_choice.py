@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pressurefs.binding import Loop, library, read_version
-from pressurefs.binding.choice import BINDINGS, FUSE_VARIABLE, BindingUnavailable, open_binding
+from pressurefs.filesystem.fuse import Loop, library, read_version
+from pressurefs.filesystem.fuse.selection import BINDINGS, FUSE_VARIABLE, BindingUnavailable, open_binding
 
 LIBRARY_VARIABLE = "FUSE_LIBRARY_PATH"
 NOT_INSTALLED = ImportError("No module named 'it'")

@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterator
 
 from pressurefs.cgroups.paths import MACHINE
 from pressurefs.cgroups.tree import Cgroup, CgroupRoot
-from pressurefs.debug import SourceReport, build_debug_directory
 from pressurefs.errors import Refusal
 from pressurefs.events.dispatcher import Exchange
-from pressurefs.mirror import Mirror, list_children
+from pressurefs.filesystem.cgroup_directories import Mirror, list_children
+from pressurefs.filesystem.debug_directory import SourceReport, build_debug_directory
+from pressurefs.filesystem.nodes import ALWAYS_READY, Access, Directory, Entry, File, Node
 from pressurefs.pressure.levels import Level, Mode
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.registration.checks import ControlFile, Registrar
 from pressurefs.registration.grammar import EVENT_CONTROL, VMPRESSURE, Grammar, parse_number
-from pressurefs.tree import ALWAYS_READY, Access, Directory, Entry, File, Node
 
 ROOT_INODE = 1
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from pressurefs.cgroups.tree import Cgroup, CgroupRoot
-from pressurefs.tree import Directory, Entry, File, Node
+from pressurefs.filesystem.nodes import Directory, Entry, File, Node
 
 # Nodes kept because they are looked at again in a moment, and those kept because they were changed; what
 # was changed of more cgroups than that is forgotten.  No registration depends on either.

@@ -5,7 +5,7 @@ It would take libfuse 2 where that is there, too; here it is for where that is n
 still among the options.
 """
 
-from pressurefs.binding import Loop, library, read_version
+from pressurefs.filesystem.fuse import Loop, library, read_version
 
 # One interface under two names, as far as mfusepy uses it: 3.17 changed what lies in between.
 with library("libfuse3.so.4", "libfuse3.so.3"):

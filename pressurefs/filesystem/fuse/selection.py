@@ -4,7 +4,7 @@ import errno
 import os
 from collections.abc import Callable
 
-from pressurefs.binding import Loop
+from pressurefs.filesystem.fuse import Loop
 
 # For tests, and for whom it concerns: the name of the only package to try.
 FUSE_VARIABLE = "PRESSUREFS_FUSE"
@@ -36,13 +36,13 @@ def explain(name: str, error: ImportError | OSError) -> str:
 
 
 def _open_fusepy() -> type[Loop]:
-    from pressurefs.binding.fusepy import Fusepy  # noqa: PLC0415, the library is looked for at import
+    from pressurefs.filesystem.fuse.fusepy import Fusepy  # noqa: PLC0415, the library is looked for at import
 
     return Fusepy
 
 
 def _open_mfusepy() -> type[Loop]:
-    from pressurefs.binding.mfusepy import Mfusepy  # noqa: PLC0415, likewise
+    from pressurefs.filesystem.fuse.mfusepy import Mfusepy  # noqa: PLC0415, likewise
 
     return Mfusepy
 

@@ -15,14 +15,14 @@ from pressurefs.cgroups.paths import MACHINE
 from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.errors import Refusal
 from pressurefs.events.dispatcher import Exchange
-from pressurefs.injection import parse_injection
+from pressurefs.filesystem.injection import parse_injection
+from pressurefs.filesystem.nodes import Access, Directory, File, Node
 from pressurefs.pressure.levels import Thresholds
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.registration.grammar import parse_number
-from pressurefs.tree import Access, Directory, File, Node
 
-_log = logging.getLogger("pressurefs.debug")
+_log = logging.getLogger("pressurefs.filesystem.debug_directory")
 
 WARNING = "for debugging only: no application may depend on anything in this directory"
 

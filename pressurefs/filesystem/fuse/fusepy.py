@@ -3,8 +3,8 @@
 import ctypes
 from typing import Any
 
-from pressurefs.binding import Loop, library, read_version
-from pressurefs.filesystem import Operations
+from pressurefs.filesystem.fuse import Loop, library, read_version
+from pressurefs.filesystem.operations import Operations
 
 with library("libfuse.so.2"):
     import fuse

@@ -20,11 +20,11 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pressurefs.filesystem import NAME_ENCODING, Operations
+from pressurefs.filesystem.nodes import Directory
+from pressurefs.filesystem.operations import NAME_ENCODING, Operations
 from pressurefs.signaller.writer import Caller
-from pressurefs.tree import Directory
 
-_log = logging.getLogger("pressurefs.binding")
+_log = logging.getLogger("pressurefs.filesystem.fuse")
 
 _LIBRARY_VARIABLE = "FUSE_LIBRARY_PATH"
 

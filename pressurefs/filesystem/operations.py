@@ -1,6 +1,6 @@
 """What FUSE asks of the tree: paths and numbers in, numbers out, an errno as an OSError.
 
-Knows the names of FUSE's operations and no package that brings them here: see ``binding``.
+Knows the names of FUSE's operations and no package that brings them here: see ``fuse/``.
 
 Threading: libfuse's single-threaded loop calls everything here from one thread.  A handler never
 blocks: while one runs, every other caller waits unkillably.
@@ -21,12 +21,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from pressurefs.connection import Connection
 from pressurefs.errors import Refusal, refusal_of
+from pressurefs.filesystem.nodes import Access, Directory, File, Node
+from pressurefs.filesystem.poll_notify import Connection
 from pressurefs.registration.refusal_log import Refusals
 from pressurefs.signaller.poll import Opening
 from pressurefs.signaller.writer import Caller
-from pressurefs.tree import Access, Directory, File, Node
 
 NAME_ENCODING = "latin-1"  # of names on their way to and from FUSE: a character for each byte
 

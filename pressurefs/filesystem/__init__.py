@@ -1,0 +1,1 @@
+"""What is mounted, and how FUSE asks for it."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pressurefs import commands, exitcodes
+from pressurefs.daemon.log import start_log
 from pressurefs.exitcodes import Exit
-from pressurefs.log import start_log
 from pressurefs.pressure.levels import PROFILES
 
 if TYPE_CHECKING:

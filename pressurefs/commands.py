@@ -34,7 +34,7 @@ _FD_WISH = re.compile(r"(\d+)=([^@]+)(?:@(/.*))?")
 def mount(parsed: argparse.Namespace) -> int:
     """Serve until asked to stop."""
     try:
-        from pressurefs.daemon import Daemon, Settings  # noqa: PLC0415
+        from pressurefs.daemon.daemon import Daemon, Settings  # noqa: PLC0415
     except ImportError as error:
         if "_native" in str(error):
             why = f"the compiled module is missing ({error})"
@@ -72,7 +72,7 @@ def _mount_options(lists: Sequence[str]) -> dict[str, str | bool]:
 
 def umount(parsed: argparse.Namespace) -> int:
     """Unmount."""
-    from pressurefs.mountpoint import unmount  # noqa: PLC0415
+    from pressurefs.daemon.mountpoint import unmount  # noqa: PLC0415
 
     mountpoint = _require_mount(parsed.mountpoint)
     with or_exit(exitcodes.UNEXPECTED, mountpoint):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pressurefs import exitcodes
-from pressurefs.systemd import NOTIFY_VARIABLE, notify
+from pressurefs.daemon.systemd import NOTIFY_VARIABLE, notify
 from tests.confining import UNIT, read_settings
 
 # What makes systemd give a service a mount namespace of its own: see systemd.exec(5).

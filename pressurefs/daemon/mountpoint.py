@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pressurefs import exitcodes, mountinfo
 from pressurefs.exitcodes import Exit, or_exit
 
-_log = logging.getLogger("pressurefs.mountpoint")
+_log = logging.getLogger("pressurefs.daemon.mountpoint")
 
 _MNT_FORCE = 1
 _MNT_DETACH = 2

@@ -22,8 +22,9 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import NamedTuple
 
-from pressurefs import exitcodes, mountinfo, mountpoint, staying, systemd
+from pressurefs import exitcodes, mountinfo
 from pressurefs.cgroups.tree import CgroupRoot
+from pressurefs.daemon import mountpoint, self_protection, systemd
 from pressurefs.events.cgroup_removals import Removals
 from pressurefs.events.dispatcher import Exchange
 from pressurefs.events.fanout import Fanout
@@ -39,7 +40,7 @@ from pressurefs.sources.recorder import TraceWriter
 from pressurefs.sources.selection import BestSource, Origin, Roots, may_be_kernel, open_source
 from pressurefs.sources.thread import Pump
 
-_log = logging.getLogger("pressurefs.daemon")
+_log = logging.getLogger("pressurefs.daemon.daemon")
 
 # Dead registrations are ended this often.  Reading thousands of rows takes milliseconds, so with many
 # of them sweeps come less often: up to a tenth as often, to stay at this share of one core.
@@ -117,9 +118,9 @@ class Daemon:
         try:
             first = self._wait(_READY_TIMEOUT_SECONDS)
             if first is _Event.ANSWERS:
-                staying.spare_collector()
-                staying.lock_memory()
-                staying.avoid_oom_killer()
+                self_protection.spare_collector()
+                self_protection.lock_memory()
+                self_protection.avoid_oom_killer()
                 self._start("pump", self._look)
                 if self._removals is not None:
                     self._start("removals", self._removals.run)

@@ -1,0 +1,1 @@
+"""The process: what it starts and stops, its log, its place in the machine."""

@@ -2,6 +2,6 @@
 
 import sys
 
-from pressurefs.cli import main
+from pressurefs.cli.main import main
 
 sys.exit(main())

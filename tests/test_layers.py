@@ -17,7 +17,7 @@ FOLDER = Path(pressurefs.__file__).parent
 # What comes from outside the standard library, and the one room that may have it.
 OUTSIDE = {
     "fuse": {"filesystem.fuse.fusepy"},
-    "matplotlib": {"plotting"},
+    "matplotlib": {"cli.plotting"},
     "mfusepy": {"filesystem.fuse.mfusepy"},
     "pressurefs._native": {
         *("signaller.take", "signaller.uring", "signaller.holders", "signaller.aio"),

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from unittest import mock
 
-from pressurefs import cli
+from pressurefs.cli.main import main as run_command
 from pressurefs.pressure.window import Sample
 from pressurefs.sources import replay
 
@@ -50,7 +50,7 @@ def main() -> int:
         StampedReplay.stamps = mmap.mmap(file.fileno(), 0)
     StampedReplay.go_fd = int(go_fd)
     with mock.patch.object(replay, "ReplaySource", StampedReplay):
-        return cli.main(arguments)
+        return run_command(arguments)
 
 
 if __name__ == "__main__":

@@ -21,10 +21,10 @@ from tests.ordinary import OrdinaryUser, ordinary_user
 
 # The source kernel dies at its second watch: it takes any silence for reclaim that it is not told of.
 DYING = """
-from pressurefs import cli
+from pressurefs.cli.main import main as run_command
 from pressurefs.sources import kernel
 kernel.WATCH_PAGES = -1
-raise SystemExit(cli.main())
+raise SystemExit(run_command())
 """
 
 

@@ -18,7 +18,7 @@ WAYS_OUT = "install libfuse 2 (Debian: libfuse2), or libfuse 3 (Debian: fuse3) a
 def mount_in_vain(place: Path, *hidden: str, **environment: str) -> str:
     """Try to mount where some packages are not installed; return why it is exit code 4."""
     hide = "".join(f"sys.modules[{name!r}] = None; " for name in hidden)
-    code = f"import sys; {hide}from pressurefs.cli import main; sys.exit(main())"
+    code = f"import sys; {hide}from pressurefs.cli.main import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", code, "mount", str(place)],
         env={**os.environ, FUSE_VARIABLE: "", **environment},

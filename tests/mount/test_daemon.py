@@ -93,7 +93,7 @@ def test_unusable_cgroup_root(place: Path, fuse: None) -> None:  # noqa: ARG001
 def test_no_compiled_module(place: Path) -> None:
     """Without the compiled module the exit code is 6; commands that need none still work."""
     hide = "import sys; sys.modules['pressurefs._native'] = None; "
-    run_main = "from pressurefs.cli import main; sys.exit(main())"
+    run_main = "from pressurefs.cli.main import main; sys.exit(main())"
     done = subprocess.run(
         [sys.executable, "-c", hide + run_main, "mount", str(place)],
         capture_output=True,
@@ -107,7 +107,7 @@ def test_no_compiled_module(place: Path) -> None:
 def test_doctor_without_the_compiled_module() -> None:
     """Where the compiled module cannot be loaded, doctor says that, and all the rest."""
     hide = "import sys; sys.modules['pressurefs._native'] = None; "
-    run_doctor = "from pressurefs.cli import main; sys.exit(main(['doctor']))"
+    run_doctor = "from pressurefs.cli.main import main; sys.exit(main(['doctor']))"
     command = [sys.executable, "-c", hide + run_doctor]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     said = dict(re.split(" {2,}", line, maxsplit=1) for line in done.stdout.splitlines())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs.status import examine_machine
+from pressurefs.cli.status import examine_machine
 from tests.mounted import Mounted, eventually, mounted, readable
 from tests.puppet import Puppet
 from tests.unit.cgroupfs import Cgroupfs

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs import fstab
+from pressurefs.cli import mount_helper
 from pressurefs.exitcodes import Exit
 
 HELPER = Path(sysconfig.get_path("scripts")) / "mount.fuse.pressurefs"
@@ -198,12 +198,12 @@ def test_no_modules_from_the_callers_directory(run: Run, place: Path) -> None:
 )
 def test_translation(words: str, arguments: list[str]) -> None:
     """Our own options become arguments, those for others go, the rest is FUSE's."""
-    assert fstab.parse_call(words.split()).arguments == arguments
+    assert mount_helper.parse_call(words.split()).arguments == arguments
 
 
 @pytest.mark.parametrize("words", ["", "none", "none /m more", "none /m -x", "none /m -o"])
 def test_wrong_invocation(words: str) -> None:
     """What mount(8) would not say is a wrong invocation."""
     with pytest.raises(Exit, match=r"^mount\.fuse\.pressurefs: ") as raised:
-        fstab.parse_call(words.split())
-    assert raised.value.code == fstab.INVOCATION
+        mount_helper.parse_call(words.split())
+    assert raised.value.code == mount_helper.INVOCATION

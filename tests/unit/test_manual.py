@@ -13,7 +13,7 @@ import pytest
 
 import pressurefs
 from pressurefs import exitcodes
-from pressurefs.cli import build_parser
+from pressurefs.cli.main import build_parser
 from pressurefs.errors import SHORTAGES
 from pressurefs.pressure.levels import PROFILES
 from pressurefs.pressure.tunables import window_of_sensitivity

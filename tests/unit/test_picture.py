@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pressurefs.picture import (
+from pressurefs.cli.picture import (
     Counts,
     Look,
     Separation,

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import pressurefs
-from pressurefs.cli import main
-from pressurefs.plotting import bin_seconds, build_series, draw
+from pressurefs.cli.main import main
+from pressurefs.cli.plotting import bin_seconds, build_series, draw
 from pressurefs.pressure.levels import MAINLINE, RFC, Level
 from pressurefs.pressure.window import Sample
 from pressurefs.sources.trace import Header, parse_trace, render_header, render_sample
@@ -127,7 +127,7 @@ def test_what_cannot_be_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 def test_without_matplotlib(tmp_path: Path) -> None:
     """Where the extra is not installed, the message says what to install."""
     program = (
-        "import sys; sys.modules['matplotlib'] = None; from pressurefs.cli import main; sys.exit(main())"
+        "import sys; sys.modules['matplotlib'] = None; from pressurefs.cli.main import main; sys.exit(main())"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, "plot", str(TRACE), "-o", str(tmp_path / "picture.png")],

@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import TextIO
 
 from pressurefs import client
-from pressurefs.picture import (
+from pressurefs.cli.picture import (
     HIGHEST_FIRST,
     Counts,
     Look,

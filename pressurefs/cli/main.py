@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pressurefs import commands, exitcodes
+from pressurefs import exitcodes
+from pressurefs.cli import commands
 from pressurefs.daemon.log import start_log
 from pressurefs.exitcodes import Exit
 from pressurefs.pressure.levels import PROFILES
@@ -70,7 +71,7 @@ def seconds(text: str) -> float:
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser: the whole command line in one place."""
     parser = argparse.ArgumentParser(prog="pressurefs", description="Memory pressure as a file.")
-    include = Path(__file__).with_name("include")
+    include = Path(__file__).parent.with_name("include")
     parser.add_argument(
         "--cflags", action="version", version=f"-I{include}", help="for C: where vmpressure.h is"
     )

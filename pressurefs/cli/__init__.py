@@ -1,0 +1,1 @@
+"""The command: one file a group of commands, its parser beside its body."""

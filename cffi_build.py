@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Build the compiled module, and be the build backend that does so.
 
 ``pyproject.toml`` cannot say ``cffi_modules``, so this file is the in-tree backend: setuptools'
@@ -12,23 +13,31 @@ from setuptools import build_meta
 
 ROOT = Path(__file__).parent
 
-# The compiled module: what it is made of, what these include, and what Python sees of them.
-SOURCES = ["pressurefs/native.c", "pressurefs/aio.c", "pressurefs/fanout.c", "pressurefs/reader.c"]
-INCLUDED = ["pressurefs/vmpressure.bpf.h"]
-DECLARATIONS = ["pressurefs/native.cdef.h", "pressurefs/aio.cdef.h", "pressurefs/fanout.cdef.h"]
+SOURCES = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("pressurefs/native/*.c"))
+# What Python sees of them: structures and prototypes, which the C files include.
+DECLARATIONS = ["pressurefs/bpf/shared.h", "pressurefs/native/native.cdef.h"]
+HEADERS = [*DECLARATIONS, "pressurefs/native/native.h"]
+
+# The kernel's names of the types that cross the border.
+_KERNEL_TYPES = "typedef uint32_t __u32; typedef int32_t __s32; typedef uint64_t __u64;"
 
 
 def ffibuilder() -> cffi.FFI:
     """Return the builder of ``pressurefs._native``; cffi calls this by its name."""
     ffi = cffi.FFI()
+    ffi.cdef(_KERNEL_TYPES)
     for declarations in DECLARATIONS:
-        ffi.cdef((ROOT / declarations).read_text())
+        lines = (ROOT / declarations).read_text().splitlines()
+        # cffi parses C and no preprocessor's lines.
+        ffi.cdef("\n".join(line for line in lines if not line.startswith("#")))
     ffi.set_source(
         "pressurefs._native",
-        "".join(f'#include "{source}"\n' for source in SOURCES),
+        '#include "pressurefs/native/native.h"',
+        sources=SOURCES,
         include_dirs=["."],
+        extra_compile_args=["-std=gnu11", "-fvisibility=hidden"],
         # What is named here is in the sdist, which cannot be built without its backend.
-        depends=[*SOURCES, *INCLUDED, *DECLARATIONS, "cffi_build.py"],
+        depends=[*HEADERS, "cffi_build.py"],
     )
     return ffi
 

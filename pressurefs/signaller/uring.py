@@ -96,10 +96,10 @@ class UringSignaller:
         step = lib.PFS_TAKE
         try:
             writer = self._taker.writer
-            step = lib.pfs_ring_keep(ring, writer, self._rows, caller.pid, fd, token, self._taken)
+            step = lib.pfs_uring_keep(ring, writer, self._rows, caller.pid, fd, token, self._taken)
             if step == lib.PFS_TAKE:
                 self._taken[0] = self._taker.take_otherwise(caller, fd, ffi.errno)
-                step = lib.pfs_ring_keep_taken(ring, self._rows, self._taken[0], token)
+                step = lib.pfs_uring_keep_taken(ring, self._rows, self._taken[0], token)
             number = ffi.errno
         finally:
             if step != lib.PFS_KEPT:
@@ -111,7 +111,7 @@ class UringSignaller:
     def signal(self, rings: Iterable[Ring]) -> None:
         """Add one to each eventfd.  Never blocks, whatever its readers do."""
         listed = list(rings)
-        signalled = lib.pfs_ring_signal_all(ffi.new("struct pfs_ring *[]", listed), len(listed))
+        signalled = lib.pfs_uring_signal_all(ffi.new("struct pfs_uring *[]", listed), len(listed))
         if signalled != len(listed):
             _log.error(
                 "%d of %d signals were lost: %s", len(listed) - signalled, len(listed), os.strerror(ffi.errno)
@@ -119,20 +119,20 @@ class UringSignaller:
 
     def signals_sent(self, ring: Ring) -> int:
         """Return how often a ring was signalled."""
-        return lib.pfs_ring_signals_sent(ring)
+        return lib.pfs_uring_signals_sent(ring)
 
     def drop(self, ring: Ring) -> bool:
         """Let go of the counter; the ring is not the caller's any more.  The row stays with the eventfd."""
-        if len(self._spare_rings) < self._spare_rings_max and lib.pfs_ring_untie(ring) == 0:
+        if len(self._spare_rings) < self._spare_rings_max and lib.pfs_uring_untie(ring) == 0:
             self._spare_rings.append(ring)
         else:
-            lib.pfs_ring_close(ring)
+            lib.pfs_uring_close(ring)
         return True
 
     def give_up_spares(self) -> None:
         """Close the rings that wait for use: when descriptors run out, they are better used otherwise."""
         while self._spare_rings:
-            lib.pfs_ring_close(self._spare_rings.pop())
+            lib.pfs_uring_close(self._spare_rings.pop())
 
     def gone(self, tokens: set[int]) -> set[int]:
         """Return those of ``tokens`` whose eventfd has been closed by its last holder."""
@@ -168,7 +168,7 @@ class UringSignaller:
 
 
 def _open_ring() -> Ring:
-    ring = lib.pfs_ring_open()
+    ring = lib.pfs_uring_open()
     if ring == ffi.NULL:
         raise refusal_of(OSError(ffi.errno, os.strerror(ffi.errno)))
     return ring

@@ -23,7 +23,7 @@ from pressurefs.events.fanout import Fanout, Reader
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.libbpf import BpfObject, give_back_memory, read_parameters
 
-OBJECT = Path(__file__).parent.parent / "vmpressure.bpf.o"
+OBJECT = Path(__file__).parent.parent / "bpf" / "vmpressure.bpf.o"
 
 # __GFP_HIGHMEM, __GFP_MOVABLE, __GFP_IO, __GFP_FS: the reclaim that vmpressure() counts.  The same bits in
 # every kernel from 4.0 to 7.0; they are macros and unnamed enumerators, which no type information tells.

@@ -161,29 +161,29 @@ static void rings(void)
 	int event = event_fd_of(0);
 	int full = event_fd_of(FULL);
 	int ends[2];
-	struct pfs_ring *ring = pfs_ring_open();
-	struct pfs_ring *both[2] = { ring, pfs_ring_open() };
+	struct pfs_uring *ring = pfs_uring_open();
+	struct pfs_uring *both[2] = { ring, pfs_uring_open() };
 
 	CLAIM(both[0] && both[1] && pipe(ends) == 0);
 	for (size_t i = 0; i < LENGTH(NO_DESCRIPTORS); i++)
-		REFUSED(pfs_ring_tie(ring, NO_DESCRIPTORS[i]), EBADF);
-	REFUSED(pfs_ring_tie(ring, ends[0]), EINVAL);
-	CLAIM(pfs_ring_untie(ring) == 0);
-	CLAIM(pfs_ring_signal(ring) == 0 && drain(event) == 0);
-	CLAIM(pfs_ring_tie(ring, event) == 0 && pfs_ring_tie(both[1], full) == 0);
-	CLAIM(pfs_ring_tie(ring, event) < 0);
+		REFUSED(pfs_uring_tie(ring, NO_DESCRIPTORS[i]), EBADF);
+	REFUSED(pfs_uring_tie(ring, ends[0]), EINVAL);
+	CLAIM(pfs_uring_untie(ring) == 0);
+	CLAIM(pfs_uring_signal(ring) == 0 && drain(event) == 0);
+	CLAIM(pfs_uring_tie(ring, event) == 0 && pfs_uring_tie(both[1], full) == 0);
+	CLAIM(pfs_uring_tie(ring, event) < 0);
 	/* The queues go round many times. */
 	for (int round = 0; round < ROUNDS; round++)
-		CLAIM(pfs_ring_signal_all(both, 2) == 2);
+		CLAIM(pfs_uring_signal_all(both, 2) == 2);
 	CLAIM(drain(event) == ROUNDS && drain(full) == UINT64_MAX);
-	CLAIM(pfs_ring_signals_sent(both[1]) == ROUNDS);
-	CLAIM(pfs_ring_signal_all(NULL, 0) == 0);
+	CLAIM(pfs_uring_signals_sent(both[1]) == ROUNDS);
+	CLAIM(pfs_uring_signal_all(NULL, 0) == 0);
 	close(event);
 	close(full);
-	CLAIM(pfs_ring_signal_all(both, 2) == 2);
-	CLAIM(pfs_ring_untie(ring) == 0);
-	pfs_ring_close(both[0]);
-	pfs_ring_close(both[1]);
+	CLAIM(pfs_uring_signal_all(both, 2) == 2);
+	CLAIM(pfs_uring_untie(ring) == 0);
+	pfs_uring_close(both[0]);
+	pfs_uring_close(both[1]);
 }
 
 /* What was opened halfway is closed again. */
@@ -192,23 +192,23 @@ static void shortage(void)
 	rlim_t before;
 
 	for (int round = 0; round < OPENINGS; round++) {
-		struct pfs_ring *ring = pfs_ring_open();
+		struct pfs_uring *ring = pfs_uring_open();
 		struct pfs_aio *aio = pfs_aio_open();
 
 		CLAIM(ring && aio);
 		pfs_aio_close(aio);
-		pfs_ring_close(ring);
+		pfs_uring_close(ring);
 	}
 	before = limit_descriptors(0);
 	for (int round = 0; round < OPENINGS; round++)
-		CLAIM(pfs_ring_open() == NULL && pfs_aio_open() == NULL && errno == EMFILE);
+		CLAIM(pfs_uring_open() == NULL && pfs_aio_open() == NULL && errno == EMFILE);
 	limit_descriptors(before);
 }
 
 /* Run where io_uring is forbidden. */
 static void forbidden(void)
 {
-	CLAIM(pfs_ring_open() == NULL && errno == EPERM);
+	CLAIM(pfs_uring_open() == NULL && errno == EPERM);
 }
 
 /* A pidfd is kept from one process to the next, and from none to one. */
@@ -245,7 +245,7 @@ static void keep(void)
 	struct pfs_writer writer = { .pidfd = -1 };
 	struct pfs_rows rows = { .epoll_fd = epoll_create1(0), .end_fd = ROWS_END };
 	struct pfs_rows none = { .epoll_fd = -1, .end_fd = ROWS_END };
-	struct pfs_ring *ring = pfs_ring_open();
+	struct pfs_uring *ring = pfs_uring_open();
 	int event = event_fd_of(0);
 	int self = getpid();
 	int taken = -1;
@@ -253,18 +253,18 @@ static void keep(void)
 
 	CLAIM(ring && pipe(ends) == 0);
 	for (size_t i = 0; i < LENGTH(NO_DESCRIPTORS); i++) {
-		CLAIM(pfs_ring_keep(ring, &writer, &rows, self, NO_DESCRIPTORS[i], 1, &taken) == PFS_LOOK);
-		CLAIM(pfs_ring_keep(ring, &writer, &rows, NO_DESCRIPTORS[i], event, 1, &taken) == PFS_LOOK);
-		CLAIM(pfs_ring_keep_taken(ring, &rows, NO_DESCRIPTORS[i], 1) == PFS_TIE && errno == EBADF);
+		CLAIM(pfs_uring_keep(ring, &writer, &rows, self, NO_DESCRIPTORS[i], 1, &taken) == PFS_LOOK);
+		CLAIM(pfs_uring_keep(ring, &writer, &rows, NO_DESCRIPTORS[i], event, 1, &taken) == PFS_LOOK);
+		CLAIM(pfs_uring_keep_taken(ring, &rows, NO_DESCRIPTORS[i], 1) == PFS_TIE && errno == EBADF);
 	}
-	CLAIM(pfs_ring_keep(ring, &writer, &rows, self, ends[0], 1, &taken) == PFS_LOOK && errno == EINVAL);
-	CLAIM(pfs_ring_keep_taken(ring, &rows, ends[0], 1) == PFS_TIE && errno == EINVAL);
+	CLAIM(pfs_uring_keep(ring, &writer, &rows, self, ends[0], 1, &taken) == PFS_LOOK && errno == EINVAL);
+	CLAIM(pfs_uring_keep_taken(ring, &rows, ends[0], 1) == PFS_TIE && errno == EINVAL);
 	CLAIM(fcntl(ends[0], F_GETFD) >= 0 && taken == -1);
-	CLAIM(pfs_ring_keep(ring, &writer, &none, self, event, 1, &taken) == PFS_ROW && errno == EBADF);
-	CLAIM(fcntl(taken, F_GETFD) < 0 && pfs_ring_untie(ring) == 0);
-	CLAIM(pfs_ring_keep(ring, &writer, &rows, self, event, UINT64_MAX, &taken) == PFS_KEPT);
-	CLAIM(fcntl(taken, F_GETFD) < 0 && pfs_ring_signal(ring) == 0 && drain(event) == 1);
-	pfs_ring_close(ring);
+	CLAIM(pfs_uring_keep(ring, &writer, &none, self, event, 1, &taken) == PFS_ROW && errno == EBADF);
+	CLAIM(fcntl(taken, F_GETFD) < 0 && pfs_uring_untie(ring) == 0);
+	CLAIM(pfs_uring_keep(ring, &writer, &rows, self, event, UINT64_MAX, &taken) == PFS_KEPT);
+	CLAIM(fcntl(taken, F_GETFD) < 0 && pfs_uring_signal(ring) == 0 && drain(event) == 1);
+	pfs_uring_close(ring);
 }
 
 static void wrong_overflow(void)
@@ -277,20 +277,20 @@ static void wrong_overflow(void)
 
 static void wrong_use_after_free(void)
 {
-	struct pfs_ring *ring = pfs_ring_open();
+	struct pfs_uring *ring = pfs_uring_open();
 
-	pfs_ring_close(ring);
-	pfs_ring_signal_all(&ring, 1);
+	pfs_uring_close(ring);
+	pfs_uring_signal_all(&ring, 1);
 }
 
 static void wrong_null(void)
 {
-	pfs_ring_signals_sent(NULL);
+	pfs_uring_signals_sent(NULL);
 }
 
 static void wrong_leak(void)
 {
-	struct pfs_ring *ring = pfs_ring_open();
+	struct pfs_uring *ring = pfs_uring_open();
 
 	CLAIM(ring);
 }

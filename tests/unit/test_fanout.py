@@ -32,8 +32,8 @@ class Ring:
 
     def __init__(self) -> None:
         self.event_fd = os.eventfd(0, os.EFD_NONBLOCK)
-        self.ring = lib.pfs_ring_open()
-        assert lib.pfs_ring_tie(self.ring, self.event_fd) == 0
+        self.ring = lib.pfs_uring_open()
+        assert lib.pfs_uring_tie(self.ring, self.event_fd) == 0
 
     def count(self) -> int:
         """Return how often it was signalled since the last call."""
@@ -44,7 +44,7 @@ class Ring:
 
     def close(self) -> None:
         """Close both."""
-        lib.pfs_ring_close(self.ring)
+        lib.pfs_uring_close(self.ring)
         os.close(self.event_fd)
 
 

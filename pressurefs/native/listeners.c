@@ -14,34 +14,22 @@
  * can tell, which are here without a ring.
  */
 
-#ifndef PFS_FANOUT_C
-#define PFS_FANOUT_C
+#include "native.h"
 
-#include "pressurefs/native.c"
-#include "pressurefs/vmpressure.bpf.h"
-
-#include <stdbool.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 #include <linux/bpf.h>
 #include <sys/eventfd.h>
-
-/* levels.py, protocol.py. */
-enum { PFS_LOW, PFS_MEDIUM, PFS_OOM };
-enum { PFS_DEFAULT, PFS_HIERARCHY, PFS_LOCAL };
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define PFS_BUCKETS 1024
-
-struct pfs_thresholds {
-	uint32_t window_pages;
-	uint32_t medium;
-	uint32_t oom;
-	int32_t oom_priority;
-	int scale_is_window; /* the RFC's arithmetic; else the kernel's */
-};
 
 struct pfs_place;
 
 struct pfs_listener {
-	struct pfs_ring *ring; /* NULL: Python tells this one */
+	struct pfs_uring *uring; /* NULL: Python tells this one */
 	int level;
 	int mode;
 	struct pfs_place *place;
@@ -68,14 +56,6 @@ struct pfs_fanout {
 	/* The BPF program's; under pfs_sharing. */
 	int listening_fd;
 	struct pfs_shared *shared;
-};
-
-/* A window, and what became of it. `is_told`: not where the place had gone meanwhile. */
-struct pfs_told {
-	struct pfs_window window;
-	uint32_t index_percent;
-	int32_t level;
-	int32_t is_told;
 };
 
 /* What is said to the BPF program, which may be taken away at any moment by another
@@ -127,15 +107,15 @@ static bool pfs_place_tell(struct pfs_place *place, int level, bool is_ancestor,
 			continue;
 		if (level < one->level)
 			continue;
-		if (one->ring)
-			pfs_ring_signal(one->ring);
+		if (one->uring)
+			pfs_uring_signal(one->uring);
 		heard = true;
 	}
 	return heard;
 }
 
 /* Judge a window and tell who listens, from the target upwards. */
-static void pfs_fanout_tell(struct pfs_fanout *fanout, const struct pfs_window *window, struct pfs_told *told)
+void pfs_fanout_tell(struct pfs_fanout *fanout, const struct pfs_window *window, struct pfs_told *told)
 {
 	uint64_t listening = window->listening == fanout->top ? PFS_MACHINE : window->listening;
 	bool is_ancestor = window->cgroup != listening;
@@ -187,7 +167,7 @@ static int pfs_fanout_mark_place(const struct pfs_fanout *fanout, uint64_t cgrou
 }
 
 /* `top`: the inode number of the cgroup tree's root, or PFS_MACHINE where no cgroup can be listened to. */
-static struct pfs_fanout *pfs_fanout_open(uint64_t top)
+struct pfs_fanout *pfs_fanout_open(uint64_t top)
 {
 	struct pfs_fanout *fanout = calloc(1, sizeof(*fanout));
 
@@ -199,7 +179,7 @@ static struct pfs_fanout *pfs_fanout_open(uint64_t top)
 	return fanout;
 }
 
-static void pfs_fanout_tune(struct pfs_fanout *fanout, const struct pfs_thresholds *thresholds)
+void pfs_fanout_tune(struct pfs_fanout *fanout, const struct pfs_thresholds *thresholds)
 {
 	pthread_mutex_lock(&pfs_signalling);
 	fanout->thresholds = *thresholds;
@@ -213,7 +193,7 @@ static void pfs_fanout_tune(struct pfs_fanout *fanout, const struct pfs_threshol
 }
 
 /* From here on tell the BPF program what it must know. */
-static int pfs_fanout_attach(struct pfs_fanout *fanout, int listening_fd, void *shared)
+int pfs_fanout_attach(struct pfs_fanout *fanout, int listening_fd, void *shared)
 {
 	struct pfs_thresholds thresholds = fanout->thresholds;
 
@@ -230,7 +210,7 @@ static int pfs_fanout_attach(struct pfs_fanout *fanout, int listening_fd, void *
 }
 
 /* Its map and its memory are about to go. */
-static void pfs_fanout_detach(struct pfs_fanout *fanout)
+void pfs_fanout_detach(struct pfs_fanout *fanout)
 {
 	pthread_mutex_lock(&pfs_sharing);
 	fanout->listening_fd = -1;
@@ -251,7 +231,7 @@ static void pfs_fanout_unlink(struct pfs_fanout *fanout, struct pfs_place *place
 
 /* The place of a cgroup, made below `parent` if there is none; NULL and errno. The
  * program is told last: what it says of a place must find it, and all above it. */
-static struct pfs_place *pfs_fanout_place(struct pfs_fanout *fanout, uint64_t cgroup, struct pfs_place *parent)
+struct pfs_place *pfs_fanout_place(struct pfs_fanout *fanout, uint64_t cgroup, struct pfs_place *parent)
 {
 	struct pfs_place *place = pfs_fanout_find(fanout, cgroup);
 
@@ -277,7 +257,7 @@ static struct pfs_place *pfs_fanout_place(struct pfs_fanout *fanout, uint64_t cg
 	return place;
 }
 
-static void pfs_fanout_set_parent(struct pfs_place *place, struct pfs_place *parent)
+void pfs_fanout_set_parent(struct pfs_place *place, struct pfs_place *parent)
 {
 	pthread_mutex_lock(&pfs_signalling);
 	place->parent = parent;
@@ -286,7 +266,7 @@ static void pfs_fanout_set_parent(struct pfs_place *place, struct pfs_place *par
 
 /* Nobody listens there any more, and no place has it as parent. What the program has
  * said of it and the reader has not read is left to Python. */
-static void pfs_fanout_drop_place(struct pfs_fanout *fanout, struct pfs_place *place)
+void pfs_fanout_drop_place(struct pfs_fanout *fanout, struct pfs_place *place)
 {
 	/* A removed cgroup's number is never used again: a row that stays costs its memory, no event. */
 	pfs_fanout_mark_place(fanout, place->cgroup, false);
@@ -297,30 +277,30 @@ static void pfs_fanout_drop_place(struct pfs_fanout *fanout, struct pfs_place *p
 /* Submit nothing to the ring of each listener that came since the last time. The kernel
  * allocates a node for a thread's first submission to a ring; so this is the reader's
  * to do, before it has anything to tell. */
-static void pfs_fanout_warm(struct pfs_fanout *fanout)
+void pfs_fanout_warm(struct pfs_fanout *fanout)
 {
 	pthread_mutex_lock(&pfs_signalling);
 	for (; fanout->cold; fanout->cold = fanout->cold->next_cold)
-		syscall(SYS_io_uring_enter, fanout->cold->ring->fd, 1, 0, 0, NULL, 0);
+		syscall(SYS_io_uring_enter, fanout->cold->uring->fd, 1, 0, 0, NULL, 0);
 	pthread_mutex_unlock(&pfs_signalling);
 }
 
 /* `cold_fd`: an eventfd of the reader's, which does not block; -1: the reader ends. */
-static void pfs_fanout_warn_of_cold(struct pfs_fanout *fanout, int cold_fd)
+void pfs_fanout_warn_of_cold(struct pfs_fanout *fanout, int cold_fd)
 {
 	pthread_mutex_lock(&pfs_signalling);
 	fanout->cold_fd = cold_fd;
 	pthread_mutex_unlock(&pfs_signalling);
 }
 
-static struct pfs_listener *pfs_place_add(struct pfs_fanout *fanout, struct pfs_place *place,
-					  struct pfs_ring *ring, int level, int mode)
+struct pfs_listener *pfs_place_add(struct pfs_fanout *fanout, struct pfs_place *place,
+					  struct pfs_uring *uring, int level, int mode)
 {
 	struct pfs_listener *listener = calloc(1, sizeof(*listener));
 
 	if (!listener)
 		return NULL;
-	listener->ring = ring;
+	listener->uring = uring;
 	listener->level = level;
 	listener->mode = mode;
 	listener->place = place;
@@ -331,7 +311,7 @@ static struct pfs_listener *pfs_place_add(struct pfs_fanout *fanout, struct pfs_
 	else
 		place->first = listener;
 	place->last = listener;
-	if (ring) {
+	if (uring) {
 		listener->next_cold = fanout->cold;
 		fanout->cold = listener;
 		/* A counter that is full wakes the reader no less. */
@@ -343,7 +323,7 @@ static struct pfs_listener *pfs_place_add(struct pfs_fanout *fanout, struct pfs_
 }
 
 /* The ring is not used any more when this returns; whether anybody is left there. */
-static int pfs_listener_drop(struct pfs_fanout *fanout, struct pfs_listener *listener)
+int pfs_listener_drop(struct pfs_fanout *fanout, struct pfs_listener *listener)
 {
 	struct pfs_place *place = listener->place;
 	struct pfs_listener **cold = &fanout->cold;
@@ -366,4 +346,3 @@ static int pfs_listener_drop(struct pfs_fanout *fanout, struct pfs_listener *lis
 	return place->first != NULL;
 }
 
-#endif

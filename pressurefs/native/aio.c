@@ -6,13 +6,8 @@
  * The descriptor must be at hand each time: this way an eventfd is held.
  */
 
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
+#include "native.h"
 
-#include <errno.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <linux/aio_abi.h>
 #include <sys/mman.h>
@@ -31,7 +26,7 @@ struct pfs_aio {
 	struct io_event done[PFS_AIO_BATCH];
 };
 
-static void pfs_aio_close(struct pfs_aio *aio)
+void pfs_aio_close(struct pfs_aio *aio)
 {
 	int saved = errno;
 
@@ -43,7 +38,7 @@ static void pfs_aio_close(struct pfs_aio *aio)
 	errno = saved;
 }
 
-static struct pfs_aio *pfs_aio_open(void)
+struct pfs_aio *pfs_aio_open(void)
 {
 	struct pfs_aio *aio = calloc(1, sizeof(*aio));
 
@@ -67,7 +62,7 @@ static struct pfs_aio *pfs_aio_open(void)
 }
 
 /* Signal every eventfd, whatever happens to one of them; the number signalled. */
-static size_t pfs_aio_signal_all(struct pfs_aio *aio, const int *event_fds, size_t count)
+size_t pfs_aio_signal_all(struct pfs_aio *aio, const int *event_fds, size_t count)
 {
 	size_t signalled = 0;
 

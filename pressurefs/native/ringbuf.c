@@ -15,10 +15,18 @@
  * writer from the processor for ever. Hence EPOLLET, which waits for the commit.
  */
 
-#include "pressurefs/fanout.c"
+#include "native.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <linux/bpf.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define PFS_TOLD_MAX 4096 /* that wait for Python: history has as many */
 
@@ -133,7 +141,7 @@ static void pfs_reader_free(struct pfs_reader *reader)
 }
 
 /* Begin to tell what comes through a ring buffer of `ring_bytes`; `told_fd` is an eventfd that does not block. */
-static struct pfs_reader *pfs_reader_open(struct pfs_fanout *fanout, int ring_fd, size_t ring_bytes, int told_fd)
+struct pfs_reader *pfs_reader_open(struct pfs_fanout *fanout, int ring_fd, size_t ring_bytes, int told_fd)
 {
 	struct pfs_reader *reader = calloc(1, sizeof(*reader));
 	sigset_t all, before;
@@ -180,7 +188,7 @@ failed:
 }
 
 /* The windows that were told since the last call, oldest first; how many. */
-static size_t pfs_reader_take(struct pfs_reader *reader, struct pfs_told *told, size_t most)
+size_t pfs_reader_take(struct pfs_reader *reader, struct pfs_told *told, size_t most)
 {
 	uint64_t tail = reader->told_tail;
 	uint64_t head = __atomic_load_n(&reader->told_head, __ATOMIC_ACQUIRE);
@@ -192,7 +200,7 @@ static size_t pfs_reader_take(struct pfs_reader *reader, struct pfs_told *told, 
 	return count;
 }
 
-static void pfs_reader_close(struct pfs_reader *reader)
+void pfs_reader_close(struct pfs_reader *reader)
 {
 	uint64_t one = 1;
 

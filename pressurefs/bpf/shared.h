@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
-/* What the BPF program and fanout.c say to each other. */
-
-#ifndef PFS_VMPRESSURE_BPF_H
-#define PFS_VMPRESSURE_BPF_H
+/*
+ * What crosses the border between the BPF program, the C of the event path and
+ * Python: each structure stands here and nowhere else. cffi reads this file too,
+ * without the lines that begin with '#', so constants are enumerators.
+ */
+#ifndef PFS_SHARED_H
+#define PFS_SHARED_H
 
 #include <linux/types.h>
 
-/* The kernel's root cgroup, whatever its number: the whole machine. */
-#define PFS_MACHINE 0
-
-/* A window that was filled without a sign of the priority's. */
-#define PFS_NO_PRIORITY (-1)
-
-/* Of each kind in a window. */
-#define PFS_PAGES_MAX 0x7fffffff
+enum {
+	/* A window that was filled without a sign of the priority's. */
+	PFS_NO_PRIORITY = -1,
+	/* The kernel's root cgroup, whatever its number: the whole machine. */
+	PFS_MACHINE = 0,
+	/* Of each kind in a window. */
+	PFS_PAGES_MAX = 0x7fffffff
+};
 
 struct pfs_window {
 	__u64 time_ns;	 /* CLOCK_MONOTONIC */

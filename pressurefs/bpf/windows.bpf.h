@@ -15,7 +15,7 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
-#include "vmpressure.bpf.h"
+#include "shared.h"
 
 /* What is used of the kernel's structures; CO-RE finds where it is. */
 #define KERNEL_STRUCTURE __attribute__((preserve_access_index))

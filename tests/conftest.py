@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from pressurefs.filesystem.fuse.selection import FUSE_VARIABLE, BindingUnavailable, open_binding
-from tests.lanes import leave_out
-from tests.mounted import SERVED, Mounted, mounted
-from tests.puppet import Puppet
+from tests.support.lanes import leave_out
+from tests.support.mounted import SERVED, Mounted, mounted
+from tests.support.puppet import Puppet
 
 # What is slow here is the machine: an example that waits for its turn has not failed.
 settings.register_profile("pressurefs", deadline=None, suppress_health_check=[HealthCheck.too_slow])

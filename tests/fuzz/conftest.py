@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import Mounted, mounted
+from tests.support.mounted import Mounted, mounted
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from typing import NamedTuple, cast
 import pytest
 
 from tests.fuzz.writer import Outcome
-from tests.mounted import Mounted, eventually
-from tests.puppet import Puppet
+from tests.support.mounted import Mounted, eventually
+from tests.support.puppet import Puppet
 
 ROOT = Path(__file__).parents[2]
 ROOT_USER, ONE_USER, ANOTHER_USER = 0, 65534, 65533

@@ -9,7 +9,7 @@ import pytest
 from tests.conformance.table import Row, bytes_of
 from tests.fuzz.model import QUOTA, Descriptor, Writer, answer
 from tests.fuzz.records import Records
-from tests.unit.test_protocol_conformance import DEPARTURES, GRAMMAR_ROWS
+from tests.unit.registration.test_grammar_conformance import DEPARTURES, GRAMMAR_ROWS
 
 WRITER = Writer({52: Descriptor(eventfd=True), 51: Descriptor(control=True)})
 MANY = 50_000

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 
 from tests.fuzz.model import BLANKS, LENGTH_MAX, LEVELS
 from tests.fuzz.writer import write
-from tests.mounted import Mounted
+from tests.support.mounted import Mounted
 
 RECORDS = 100_000
-CGROUPS = {b"/", b"/a", b"/a/b"}  # of tests/mounted.py
+CGROUPS = {b"/", b"/a", b"/a/b"}  # of tests/support/mounted.py
 DIGITS_MAX = 19
 
 _WORDS = [

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from pressurefs import client
-from tests.confining import CONFINING
 from tests.machine import loads
 from tests.machine.guest import BIG, memory_bytes
 from tests.mount.test_ordinary_user import REGISTER, answer, hears_by_poll, mounted_by, same_user
-from tests.mounted import eventually, mounted, readable
-from tests.ordinary import OrdinaryUser, ordinary_user
+from tests.support.confining import CONFINING
+from tests.support.mounted import eventually, mounted, readable
+from tests.support.ordinary import OrdinaryUser, ordinary_user
 
 # The source kernel dies at its second watch: it takes any silence for reclaim that it is not told of.
 DYING = """

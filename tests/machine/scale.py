@@ -23,7 +23,7 @@ from tests.machine import loads
 from tests.machine.guest import BIG
 from tests.machine.limits import CGROUPS, LIMIT, MOUNT, inside
 from tests.machine.listening import serving
-from tests.mounted import open_files
+from tests.support.mounted import open_files
 
 SLICES = 20
 NUMBER = 2000

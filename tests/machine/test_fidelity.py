@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from tests.lanes import leave_out
 from tests.machine.fidelity import CONTROL
 from tests.machine.matching import LEVELS, Comparison, agree, compare, detect
 from tests.machine.tables import (
@@ -22,6 +21,7 @@ from tests.machine.tables import (
     render_removals,
 )
 from tests.machine.test_machine import NO_MACHINE, ROOT
+from tests.support.lanes import leave_out
 
 OWN, WORKER = "kernel:windows=own", "kernel:windows=worker"
 

@@ -2,8 +2,8 @@
 
 import subprocess
 
-from tests.lanes import leave_out
 from tests.machine.test_machine import NO_MACHINE, ROOT
+from tests.support.lanes import leave_out
 
 WHY = "the kernel is locked down: it lets no BPF program read its memory"
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.lanes import leave_out
 from tests.machine.test_machine import NO_MACHINE, ROOT, judge, read_trace
+from tests.support.lanes import leave_out
 
 Outcome = dict[str, Any]
 

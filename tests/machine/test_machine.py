@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.lanes import leave_out
-from tests.mounted import mounted
-from tests.puppet import Puppet
+from tests.support.lanes import leave_out
+from tests.support.mounted import mounted
+from tests.support.puppet import Puppet
 
 ROOT = Path(__file__).parents[2]
 NO_MACHINE = 125

@@ -8,9 +8,9 @@ import subprocess
 
 import pytest
 
-from tests.lanes import leave_out
 from tests.machine.scale import NUMBER, REGISTRATIONS, SLICES
 from tests.machine.test_machine import NO_MACHINE, ROOT
+from tests.support.lanes import leave_out
 
 FILES_A_CGROUP = 3
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import Mounted, mounted
+from tests.support.mounted import Mounted, mounted
 
 LISTENER = Path(__file__).parents[1] / "clients" / "listener.c"
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.mount.test_cgroups import make_cgroup, remove_cgroup
-from tests.mounted import Mounted
-from tests.puppet import Puppet
+from tests.mount.test_cgroup_directories import make_cgroup, remove_cgroup
+from tests.support.mounted import Mounted
+from tests.support.puppet import Puppet
 
 
 class Client(NamedTuple):

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.table import Row, bytes_of, read_rows
-from tests.mount.test_cgroups import make_cgroup
-from tests.mounted import Mounted
-from tests.puppet import Puppet
+from tests.mount.test_cgroup_directories import make_cgroup
+from tests.support.mounted import Mounted
+from tests.support.puppet import Puppet
 
 ROOT = Path(__file__).parents[2]
 CGROUP = "parent/child"

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from pressurefs.mountinfo import read_mountinfo
-from tests.lanes import leave_out
-from tests.mount.test_cgroups import CONTROL_FILES, make_cgroup, refusal, remove_cgroup
-from tests.mounted import DEADLINE_SECONDS, Mounted, mounted
-from tests.puppet import Puppet
+from tests.mount.test_cgroup_directories import CONTROL_FILES, make_cgroup, refusal, remove_cgroup
+from tests.support.lanes import leave_out
+from tests.support.mounted import DEADLINE_SECONDS, Mounted, mounted
+from tests.support.puppet import Puppet
 
 NOBODY = 65534
 _CLONE_NEWNS, _CLONE_NEWCGROUP, _CLONE_NEWUSER, _CLONE_NEWPID = 0x20000, 0x2000000, 0x10000000, 0x20000000

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pressurefs import exitcodes
-from tests.mounted import Mounted, eventually, is_mounted, mounted
-from tests.puppet import Puppet
+from tests.support.mounted import Mounted, eventually, is_mounted, mounted
+from tests.support.puppet import Puppet
 
 COMMAND = [sys.executable, "-m", "pressurefs"]
 

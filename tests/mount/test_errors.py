@@ -16,8 +16,8 @@ from pressurefs.filesystem.fuse.selection import open_binding
 from pressurefs.filesystem.nodes import Directory, File
 from pressurefs.filesystem.operations import Operations
 from pressurefs.signaller.writer import Caller
-from tests.mounted import DEADLINE_SECONDS, Mounted, mounted
-from tests.puppet import Puppet
+from tests.support.mounted import DEADLINE_SECONDS, Mounted, mounted
+from tests.support.puppet import Puppet
 
 NOBODY = 65534
 SOMEBODY = 65533

@@ -5,8 +5,8 @@ import select
 
 import pytest
 
-from tests.mounted import Mounted, readable
-from tests.puppet import Puppet
+from tests.support.mounted import Mounted, readable
+from tests.support.puppet import Puppet
 
 FULL = 2**64 - 2  # the largest count that write(2) can make
 

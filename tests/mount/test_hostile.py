@@ -7,8 +7,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.mounted import Mounted, is_mounted, mounted, open_files
-from tests.puppet import Puppet
+from tests.support.mounted import Mounted, is_mounted, mounted, open_files
+from tests.support.puppet import Puppet
 
 NOBODY = 65534
 

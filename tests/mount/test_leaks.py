@@ -3,8 +3,8 @@
 import contextlib
 import os
 
-from tests.mounted import Mounted
-from tests.puppet import Puppet
+from tests.support.mounted import Mounted
+from tests.support.puppet import Puppet
 
 CYCLES = 100_000
 REFUSALS = 10_000

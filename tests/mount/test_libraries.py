@@ -11,7 +11,7 @@ import pytest
 
 import pressurefs
 from pressurefs.mountinfo import MOUNT_VARIABLE
-from tests.mounted import Mounted, eventually, readable
+from tests.support.mounted import Mounted, eventually, readable
 
 PACKAGE = Path(pressurefs.__file__).parent
 EXAMPLES = PACKAGE / "share" / "examples"

@@ -4,8 +4,8 @@ import os
 import signal
 import subprocess
 
-from tests.mounted import Mounted, eventually, readable
-from tests.puppet import Puppet
+from tests.support.mounted import Mounted, eventually, readable
+from tests.support.puppet import Puppet
 
 
 def registered(mount: Mounted, puppet: Puppet, name: str = "event") -> None:

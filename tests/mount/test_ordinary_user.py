@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from pressurefs import exitcodes
-from tests.lanes import leave_out
-from tests.mount.test_fallback import forbidding
-from tests.mounted import Mounted, is_mounted, mounted, readable
-from tests.ordinary import NOBODY, OrdinaryUser, ordinary_user
-from tests.puppet import Puppet
+from tests.mount.test_without_io_uring import forbidding
+from tests.support.lanes import leave_out
+from tests.support.mounted import Mounted, is_mounted, mounted, readable
+from tests.support.ordinary import NOBODY, OrdinaryUser, ordinary_user
+from tests.support.puppet import Puppet
 
 SOMEBODY = 65533
 PR_SET_DUMPABLE = 4

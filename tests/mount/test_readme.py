@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mounted import mounted
+from tests.support.mounted import mounted
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

@@ -10,7 +10,7 @@ import pytest
 from pressurefs import exitcodes
 from pressurefs.pressure.window import Sample
 from pressurefs.sources.trace import Header, parse_trace, render_header, render_sample
-from tests.mounted import Mounted, is_mounted, mounted
+from tests.support.mounted import Mounted, is_mounted, mounted
 
 SAMPLES = [Sample(at / 1000, "/", 100 + at % 500, at % 300, None if at % 7 else at % 13) for at in range(500)]
 

@@ -19,7 +19,7 @@ import pyte
 import pytest
 
 from pressurefs.mountinfo import MOUNT_VARIABLE
-from tests.mounted import DEADLINE_SECONDS, Mounted, eventually, readable
+from tests.support.mounted import DEADLINE_SECONDS, Mounted, eventually, readable
 
 WATCH = [sys.executable, "-m", "pressurefs", "watch"]
 

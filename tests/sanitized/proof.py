@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pressurefs import _native
-from tests.mounted import Mounted, mounted
+from tests.support.mounted import Mounted, mounted
 
 WRONG = Path(__file__).parent / "wrong.py"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.lanes import leave_out
+from tests.support.lanes import leave_out
 
 ROOT = Path(__file__).parents[2]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
@@ -48,7 +48,7 @@ def test_io_uring_forbidden(hostile: Path) -> None:
     """Where io_uring is forbidden no ring is opened, and nothing is leaked."""
     forbidding: list[str | Path] = [
         sys.executable,
-        ROOT / "tests/forbidding.py",
+        ROOT / "tests/support/forbidding.py",
         "io_uring_setup=EPERM",
         "--",
     ]

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""What the command prints and draws."""

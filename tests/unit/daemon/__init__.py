@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The process: what it reports to systemd."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""From a sample to the listeners that are signalled."""

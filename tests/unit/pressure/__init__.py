@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""The arithmetic of pressure: levels, windows, tunables."""

@@ -1,0 +1,282 @@
+"""Which source is taken, what takes its place, and how it is said."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pressurefs.events.listeners import Place
+from pressurefs.pressure.window import Sample
+from pressurefs.sources import Source, SourceUnavailable, selection
+from pressurefs.sources.selection import BestSource, Origin, Roots, open_source
+from tests.support.lanes import leave_out
+from tests.support.procfs import Procfs
+
+try:
+    from pressurefs.events.fanout import Fanout
+    from pressurefs.sources import bpf_program, kernel
+    from pressurefs.sources.bpf_program import VmpressureProgram
+    from pressurefs.sources.kernel import WATCH_PAGES, WATCH_SECONDS, KernelSource
+except ImportError as missing:
+    leave_out("native", str(missing))
+
+ORIGIN = Origin(Roots(Path("/proc")))
+A = frozenset({Place("/a", 7)})
+
+
+class Mortal:
+    """A source that gives one sample a look, until it dies."""
+
+    def __init__(self, name: str, looks: int) -> None:
+        self.name = name
+        self.limits = f"{name} is a fake"
+        self.alarm_fd = None
+        self.asked: list[object] = []
+        self._looks = looks
+
+    def start(self, now: float) -> None:
+        """Note."""
+        self.asked.append(now)
+
+    def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
+        """Note."""
+        self.asked.append(cgroups)
+
+    def read(self, now: float) -> list[Sample]:
+        """Give a sample, or die."""
+        if not self._looks:
+            raise SourceUnavailable(errno.ENODATA, "it is dead")
+        self._looks -= 1
+        return [Sample(now, "/", 1, 1)]
+
+    def next_look(self) -> float:
+        """Always say the same."""
+        return 5.0
+
+    def close(self) -> None:
+        """Note."""
+        self.asked.append("close")
+
+
+def unavailable(_origin: Origin) -> Source:
+    raise SourceUnavailable(errno.EPERM, "not here")
+
+
+def by_merit(*openers: Callable[[Origin], Source]) -> tuple[tuple[str, Callable[[Origin], Source]], ...]:
+    return tuple((f"source{number}", opener) for number, opener in enumerate(openers))
+
+
+def test_first_that_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best source that can be had is taken, and why there is no better one is told."""
+    second = Mortal("second", 1)
+    monkeypatch.setattr(selection, "_BY_MERIT", by_merit(unavailable, lambda _: second))
+    best = BestSource(ORIGIN)
+    assert (best.name, best.limits) == ("second", "second is a fake; no source source0: not here")
+
+
+def test_none_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is none the last one's reason is told."""
+    monkeypatch.setattr(selection, "_BY_MERIT", by_merit(unavailable, unavailable))
+    with pytest.raises(SourceUnavailable, match="not here"):
+        BestSource(ORIGIN)
+
+
+def test_source_dies(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """The next takes the place of one that dies, begins there and then, and samples the same cgroups."""
+    first, second = Mortal("first", 1), Mortal("second", 1)
+    monkeypatch.setattr(selection, "_BY_MERIT", by_merit(lambda _: first, unavailable, lambda _: second))
+    best = BestSource(ORIGIN)
+    best.start(0.0)
+    best.sample_cgroups(A)
+    assert len(best.read(1.0)) == 1
+    assert list(best.read(2.0)) == []
+    assert first.asked == [0.0, A, "close"]
+    assert second.asked == [2.0, A]
+    assert caplog.messages == ["source first: it is dead: another takes its place"]
+    assert best.limits == "second is a fake; no source first: it is dead; no source source1: not here"
+    assert len(best.read(3.0)) == 1
+    with pytest.raises(SourceUnavailable, match="it is dead"):
+        best.read(4.0)
+
+
+@pytest.mark.parametrize(
+    ("specification", "why"),
+    [
+        ("kernel:windows", "windows are own, worker, tracepoints, not ''"),
+        ("kernel:windows=all", "windows are own, worker, tracepoints, not 'all'"),
+        ("kernel:speed=2", "kernel:speed=2: only windows= is known"),
+        ("auto:fast", "there is no source 'auto:fast'"),
+    ],
+)
+def test_specification(specification: str, why: str) -> None:
+    """What --source does not know is refused in words."""
+    fanout = Fanout(0, signals_rings=False)
+    with pytest.raises(SourceUnavailable) as refused:
+        open_source(specification, ORIGIN._replace(fanout=fanout))
+    assert (refused.value.errno, refused.value.strerror) == (errno.EINVAL, why)
+
+
+@pytest.mark.parametrize(
+    ("number", "uid", "machine", "why"),
+    [
+        (errno.EPERM, 0, "locked down", "the kernel is locked down: "),
+        (errno.EINVAL, 0, "locked down", "the kernel is locked down: "),
+        (errno.EPERM, 1000, "open", "loading a BPF program takes CAP_BPF"),
+        (errno.EPERM, 0, "open", "BPF is not allowed here (as told)"),
+        (errno.ESRCH, 0, "no BTF", "the kernel does not describe itself"),
+        (errno.ENOENT, 0, "open", "as told"),
+    ],
+)
+def test_why_no_bpf(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, uid: int, *, machine: str, why: str
+) -> None:
+    """The errno of a BPF program that cannot be is told in words, by what this machine is."""
+    bracketed = "none integrity [confidentiality]" if machine == "locked down" else "[none] integrity"
+    (tmp_path / "lockdown").write_text(bracketed)
+    if machine != "no BTF":
+        (tmp_path / "btf").touch()
+    monkeypatch.setattr(bpf_program, "_LOCKDOWN", tmp_path / "lockdown")
+    monkeypatch.setattr(bpf_program, "_BTF", tmp_path / "btf")
+    monkeypatch.setattr(os, "geteuid", lambda: uid)
+    assert bpf_program._explain(OSError(number, "as told")).startswith(why)  # noqa: SLF001
+
+
+class FakeProgram:
+    """A BPF program that counts what a test says, and has nothing to tell."""
+
+    windows = bpf_program.OWN
+    why_not_all = None
+    knows_priority = True
+
+    def __init__(self) -> None:
+        self.pages = 0
+        self.reader = self
+        self.told_fd = os.eventfd(0)
+
+    def machine_pages(self) -> int:
+        """Return what was counted."""
+        return self.pages
+
+    def take(self) -> list[object]:
+        """Have nothing."""
+        return []
+
+    def close(self) -> None:
+        """Close the eventfd."""
+        os.close(self.told_fd)
+
+
+@pytest.mark.parametrize(
+    ("scanned", "counted", "lives"),
+    [(WATCH_PAGES + 1, 0, False), (WATCH_PAGES, 0, True), (2 * WATCH_PAGES, 1, True), (0, 0, True)],
+)
+def test_kernel_that_does_not_come_by(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scanned: int, counted: int, *, lives: bool
+) -> None:
+    """Where kswapd scans on and the program counts nothing, the source has died; a look in time says so."""
+    procfs, program = Procfs(tmp_path), FakeProgram()
+    monkeypatch.setattr(kernel, "VmpressureProgram", lambda *_: program)
+    source = KernelSource(None, procfs.path)  # type: ignore[arg-type]
+    source.start(10.0)
+    for at in (10.0, 10.0 + WATCH_SECONDS):
+        assert source.next_look() == at + WATCH_SECONDS
+        procfs.add(scan_kswapd=scanned)
+        program.pages += counted
+        assert list(source.read(at + WATCH_SECONDS / 2)) == []
+        if lives or at == 10.0:
+            assert list(source.read(at + WATCH_SECONDS)) == []
+    if not lives:
+        with pytest.raises(SourceUnavailable, match="kswapd scans"):
+            source.read(at + WATCH_SECONDS)
+    source.close()
+
+
+@pytest.mark.parametrize("row", ["", "memory\t0\t70\t1\n"])
+def test_worker_that_never_runs(tmp_path: Path, row: str) -> None:
+    """The kernel's worker is not waited for where it never runs: without cgroup v1's memory controller."""
+    (tmp_path / "cgroups").write_text(f"#subsys_name\thierarchy\tnum_cgroups\tenabled\n{row}")
+    with pytest.raises(SourceUnavailable, match="only where cgroup v1 has the memory controller"):
+        KernelSource(Fanout(0, signals_rings=False), tmp_path, windows=bpf_program.WORKER)
+
+
+PARAMETERS = {
+    "vmpressure": ["gfp", "memcg", "tree", "scanned", "reclaimed"],
+    "vmpressure_prio": ["gfp", "memcg", "prio"],
+    "vmpressure_work_fn": ["work"],
+    "vmpressure_calc_level": ["scanned", "reclaimed"],
+    "shrink_one": ["lruvec", "sc"],
+    bpf_program._SHRUNK: [*bpf_program._SHRUNK_ARGUMENTS, "file"],  # noqa: SLF001
+}
+OWN_PROGRAMS = {"count", "give_up", "gave_up"}
+BY_GENERATIONS = {"enter_shrink_one", "leave_shrink_one"}
+BY_TRACEPOINTS = {"shrunk", "begin_limit", "end_limit"}
+
+
+@pytest.mark.parametrize(
+    ("windows", "lacks", "refused", "attached"),
+    [
+        (bpf_program.OWN, set(), set(), (bpf_program.OWN, OWN_PROGRAMS | BY_GENERATIONS)),
+        (bpf_program.OWN, {"shrink_one"}, set(), (bpf_program.OWN, OWN_PROGRAMS)),
+        (bpf_program.OWN, {"vmpressure_prio"}, set(), (bpf_program.OWN, {"count"} | BY_GENERATIONS)),
+        (bpf_program.OWN, set(), {"enter_shrink_one"}, (bpf_program.OWN, OWN_PROGRAMS)),
+        (bpf_program.OWN, set(), {"count"}, (bpf_program.TRACEPOINTS, BY_TRACEPOINTS)),
+        (bpf_program.OWN, {"vmpressure"}, set(), (bpf_program.TRACEPOINTS, BY_TRACEPOINTS)),
+        (bpf_program.OWN, {"vmpressure", bpf_program._SHRUNK}, set(), None),  # noqa: SLF001
+        (bpf_program.OWN, set(), {"count", "shrunk"}, None),
+        (bpf_program.WORKER, set(), set(), (bpf_program.WORKER, {"begin_work", "end_work", "judge"})),
+        (bpf_program.WORKER, {"vmpressure_calc_level"}, set(), (bpf_program.WORKER, {"work"})),
+        (bpf_program.WORKER, set(), {"judge"}, None),
+        (bpf_program.TRACEPOINTS, set(), set(), (bpf_program.TRACEPOINTS, BY_TRACEPOINTS)),
+    ],
+)
+def test_what_is_attached(
+    monkeypatch: pytest.MonkeyPatch,
+    windows: str,
+    lacks: set[str],
+    refused: set[str],
+    attached: tuple[str, set[str]] | None,
+) -> None:
+    """What this kernel has and takes is attached to, the best first, and it is said where that is not all."""
+    functions = {name: names for name, names in PARAMETERS.items() if name not in lacks}
+    tried: list[set[str]] = []
+
+    def attach(program: VmpressureProgram, *arguments: object) -> None:
+        del program
+        programs = arguments[-1]
+        assert isinstance(programs, list)
+        tried.append(set(programs))
+        if refused & set(programs):
+            raise OSError(errno.EOPNOTSUPP, "cannot be attached to")
+
+    monkeypatch.setattr(bpf_program, "read_parameters", lambda _: functions)
+    monkeypatch.setattr(VmpressureProgram, "_attach", attach)
+    monkeypatch.setattr(bpf_program, "_explain", lambda error: error.strerror)
+    fanout = Fanout(0, signals_rings=False)
+    if attached is None:
+        with pytest.raises(
+            SourceUnavailable, match="cannot be attached to" if refused else "this kernel has no"
+        ):
+            VmpressureProgram(fanout, windows)
+        return
+    program = VmpressureProgram(fanout, windows)
+    assert (program.windows, tried[-1]) == attached
+    assert program.why_not_all == ("cannot be attached to" if refused else None)
+    assert program.knows_priority is ("vmpressure_prio" not in lacks)
+    program.close()
+
+
+def test_not_allowed_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where BPF is not allowed the other ways are not either."""
+    tried: list[object] = []
+
+    def attach(*arguments: object) -> None:
+        tried.append(arguments)
+        raise PermissionError(errno.EPERM, "not allowed")
+
+    monkeypatch.setattr(bpf_program, "read_parameters", lambda _: PARAMETERS)
+    monkeypatch.setattr(VmpressureProgram, "_attach", attach)
+    with pytest.raises(SourceUnavailable):
+        VmpressureProgram(Fanout(0, signals_rings=False), bpf_program.OWN)
+    assert len(tried) == 1

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """pressurefs: memory pressure as a file.  The map of the house.
 
     source -> window -> engine -> signaller -> the application's eventfd

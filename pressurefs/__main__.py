@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """``python -m pressurefs``."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The types of the compiled module: native.cdef.h, aio.cdef.h and fanout.cdef.h, as mypy reads them."""
 
 from collections.abc import Iterable

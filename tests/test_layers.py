@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Folders import in one direction, and what comes from outside has one door."""
 
 import ast

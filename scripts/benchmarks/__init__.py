@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the budgets speak of, measured.
 
 One module for each question:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The command: ``python -m benchmarks [--rounds N] [NAME...]``."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Who wakes whom, and when: windows that fill, or bare writes, and this process as the application.
 
 The application blocks in read(2) on the eventfd that was registered last and so is signalled last.  When it

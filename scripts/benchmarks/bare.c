@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /* What no Python could do for less: write(2) on each eventfd, a look at a file. */
 
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A file system with one file, which takes every write and does nothing: what
  * open, write and close cost where no Python is involved.  empty.py is the

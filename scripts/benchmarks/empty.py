@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A file system with one file, which takes every write and does nothing: what fusepy itself costs.
 
 empty.c is the same, in C.

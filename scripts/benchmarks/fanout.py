@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What many eventfds cost, beside write(2) on each.
 
 Twice.  In this process, where nothing but the signalling is measured: from a full window fed to the exchange

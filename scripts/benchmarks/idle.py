@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a daemon costs that has nothing to do.
 
 How often the vmstat source looks depends on the free memory above the watermarks, so it is measured far

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How long it takes from a full window to an application that is awake.
 
 The replay source fills windows.  The clock starts when the source gives the sample away that fills one, and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a daemon holds.  As root its memory is locked: what is resident stays."""
 
 import os

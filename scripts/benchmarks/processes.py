@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Processes: which processor they run on, what they may open, and what /proc says of them."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Our C, compiled for the run: comparisons must not pay for Python."""
 
 import ctypes

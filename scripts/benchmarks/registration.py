@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a registration costs, beside file systems that do nothing."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How long after a cgroup was removed its listener is told.
 
 The tree is one of plain directories, which vanish at once by rename(2).  The kernel's own tree, and its

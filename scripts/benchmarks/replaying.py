@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """pressurefs, whose replay begins when it is told to, and which notes when it gives each sample away.
 
 A program of its own; nothing but the replay source is changed.  For each sample two numbers go to the file

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """File systems that run for the time of a measurement."""
 
 import contextlib

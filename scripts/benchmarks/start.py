@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How long it takes from exec to a mount that answers."""
 
 import statistics

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Rows of the table: what was measured, the budget, and the verdict."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What a look at /proc/vmstat costs."""
 
 import os

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program written for cgroup v1, which knows nothing of any other file:
  *

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Ask a kernel that has the two files: ``python -m tests.conformance DIR``, an empty cgroup of cgroup v1."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Performs the table's cases, by the system calls that they name, in the directory of a cgroup.
 
 An actor is a process of its own, because a case decides which descriptors there are: 52 is a fresh eventfd,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The table: one line for each case, the bytes written in it and the kernel's answer.
 
 event_control.tsv is what Linux 6.18 said.  Where nothing is written the case names another system call.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fixtures of the fuzz lane."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What write(2) to ``vmpressure`` must answer, told from the contract alone.
 
 Written apart from ``pressurefs.registration.grammar`` and importing nothing of pressurefs: where the two

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Records that are wrong in every way: random, and reproducible by their seed.
 
 Most begin as something good, since bytes that are merely random all get the same answer.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A million records through a real mount: each answered as the model says, and the daemon unmoved.
 
 Each run has other records.  A failure tells its seed, and $PRESSUREFS_FUZZ_SEED repeats it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The model answers as a kernel did, and the records are of every kind: neither is taken on trust."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The files that take a number or an injection: a hundred thousand records each, and a model of their own.
 
 As in model.py, the models are written from the contract and import nothing of pressurefs.

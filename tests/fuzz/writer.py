@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The process that writes the records, and compares each answer with the model's.
 
 It runs in a puppet, a process of its own with nothing open but what stands here: the daemon looks into its

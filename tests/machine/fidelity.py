@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The kernel's own memory.pressure_level and ours, side by side under the same loads.
 
 Judges nothing; as root, in scripts/machine, on a kernel that still has cgroup v1's memory controller:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Plays scenarios of memory pressure on this machine, and prints what the kernel and the mount say of it.
 
 Judges nothing.  As root, in scripts/machine:

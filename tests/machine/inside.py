@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What takes a kernel of our own, in the small machine: settings that may be changed, and BPF.
 
 The mount lane plays an ordinary user's daemon with answers that seccomp makes; here the kernel gives them.

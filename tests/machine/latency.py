@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """From a full window to the application: the kernel's own path and ours, from the same window on.
 
 Judges nothing; as root, in scripts/machine, on a kernel that still has cgroup v1's memory controller:

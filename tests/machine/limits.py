@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Limits of cgroups on this machine: loads inside a cgroup that reaches memory.max, and who hears of it.
 
 Judges nothing; as root, in scripts/machine:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A mount with the live source, and a shell that registers through its file.
 
 The eventfds are this process's, and a shell inherits them: it writes "5 low" into vmpressure and is gone

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Loads that bring a machine under memory pressure, each in its own way.
 
 Owns the big file and what is done with it; knows no counters and judges nothing. A load never ends by itself:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Two listeners' events compared: the kernel's own, and ours of the same run.  Pure.
 
 Times are nanoseconds of one clock, stamped by each listener at its read(2); a level's events are a sorted

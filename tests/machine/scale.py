@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The scale of a real host, on this machine: 2,000 cgroups, 200 registrations spread over them.
 
 Judges nothing.  As root, in scripts/machine; the machine is emulated, so a figure means something beside the

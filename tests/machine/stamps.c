@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Says when each event of cgroup v1's memory.pressure_level arrives:
  *

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The tables of what fidelity.py and latency.py measured, as Markdown.
 
 python -m tests.machine.tables DIR     prints those of DIR's fidelity.json, latency.json and notices.json

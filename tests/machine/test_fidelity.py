@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Event for event what the kernel says: its own memory.pressure_level beside ours, in the same run.
 
 Linux 6.1 is Debian's last kernel that has the file.  Counted where the kernel's worker counts, ours are its

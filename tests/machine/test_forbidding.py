@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A kernel that lets no BPF program read its memory: that is said in words, and auto does without."""
 
 import subprocess

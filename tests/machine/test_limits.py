@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Cgroups at memory.max, on two kernels that have not the same: who hears of it, and who does not.
 
 Linux 6.12 is Debian's, without cgroup v1's memory controller; 6.1 still has it.  The machine has plenty of

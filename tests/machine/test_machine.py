@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The real thing: a small Linux comes under pressure, and a shell's eventfd hears of it."""
 
 import json

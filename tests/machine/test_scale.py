@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """2,000 cgroups and 200 listeners: what that costs, and that it costs only where somebody listens.
 
 An emulated machine's figures mean something beside one another: see scale.py.

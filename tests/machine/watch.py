@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Looks at the kernel's own counters while a load runs, and prints them as it goes.
 
 Judges nothing.  Where $PRESSUREFS_OUT is set, <name>.series in it gets a line for each look at which

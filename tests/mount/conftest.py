@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Fixtures of the mount lane."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The benchmarks run: scripts/bench measures everything, if only once, and says what it found."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The mount mirrors the cgroup tree: what is there is shown, what is gone is gone, nothing is mistaken."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Limits of cgroups, all the way: a tree of plain files, the daemon that samples it, and eventfds.
 
 Files like the kernel's stand in a plain directory tree, and a test lets them count.

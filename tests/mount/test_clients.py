@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Programs written for cgroup v1's file, each with the system calls that it makes there, run unchanged.
 
 What they do is known from their sources: what is opened and how, what is written, what is closed when, and

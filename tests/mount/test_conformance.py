@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """cgroup.event_control and memory.pressure_level against what a kernel answered, row by row.
 
 Every row is performed by the system calls that it names, in a cgroup of a mount, and its answer is compared

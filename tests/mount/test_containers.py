@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A mount that is bound into containers: other mount, pid, user and cgroup namespaces than the daemon's.
 
 A container here is a process that has left its namespaces and bound what it is to see to a path of its own.

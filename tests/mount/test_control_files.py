@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The files themselves have cgroupfs's manners."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Start and stop: what is refused with which exit code, and that nothing is left behind."""
 
 import os

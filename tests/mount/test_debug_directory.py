@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The debug directory: everything works, everything is warned of, nothing grows without bound."""
 
 import errno

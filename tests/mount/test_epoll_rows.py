@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The rows of the epoll set: how they are read."""
 
 import os

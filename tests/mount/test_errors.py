@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What write(2) answers, row by row of the contract's table of errors."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Who hears what: an event adds exactly one to each eventfd at its level or lower, and waits for nobody."""
 
 import os

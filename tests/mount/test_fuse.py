@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which libfuse serves, and what is said where none can."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The looks of the fallback: what they find, and whom a trap for them holds up."""
 
 import os

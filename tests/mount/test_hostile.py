@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Callers that mean harm: nobody else waits, and the daemon can always be ended."""
 
 import os

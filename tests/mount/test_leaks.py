@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """However many of anything leave the daemon where it was."""
 
 import contextlib

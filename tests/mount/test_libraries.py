@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What an application uses, in Python and in C, each example run as it stands."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A registration lives exactly as long as its eventfd: not the writer, the file or the number."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """mount(8), the real one, mounts by type and from fstab, and answers as for any other file system.
 
 Each script has a mount namespace of its own, where /sbin holds nothing but our helper, and a pid namespace,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A daemon of an ordinary user: mounted by fusermount, and for programs of the same user."""
 
 import contextlib

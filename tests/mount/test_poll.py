@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """``poll LEVEL``: the open file itself becomes ready, with no eventfd and no look into the writer."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """README's session is true: each command is run as it stands there, and answers what stands there."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """``mount --record``: what is judged is written down, and nobody waits for the writing."""
 
 import contextlib

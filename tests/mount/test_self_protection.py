@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The daemon itself holds out."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """As the systemd unit confines it, the daemon does all its work."""
 
 from pathlib import Path

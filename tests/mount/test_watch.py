@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """watch, on a real mount: lines in a pipe, a picture in a terminal, and a clean end in both."""
 
 import contextlib

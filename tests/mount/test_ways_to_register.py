@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The habits of cgroup v1's clients: whatever one of them does with the two files works.
 
 One write is one record; what stands at the end of a line does not matter; nor does how the files were

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Without io_uring: what still holds, and what is coarser, as the mount itself says."""
 
 import os

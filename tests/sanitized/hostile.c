@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * Calls native.c and aio.c with what no caller of ours would give them.  Built
  * with the sanitizers on; test_native.py runs one case at a time and reads what

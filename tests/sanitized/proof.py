@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """That the sanitizers are on in the daemon, and that what they report fails a test.
 
 scripts/test-sanitized runs this, beside mount tests that say nothing of sanitizers.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """native.c and aio.c, called with what no caller of ours would give them, and nothing else in the process."""
 
 import subprocess

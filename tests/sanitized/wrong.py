@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs a daemon whose first registration makes aio.c read past the end of an array."""
 
 import os

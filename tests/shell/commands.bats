@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # The other commands, and what they say when they cannot.
 
 load mounted

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 # Mounting for the shell lane: a mount for each test, and the promises that it is held to.
 
 setup() {

@@ -1,4 +1,5 @@
 #!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
 # Registering, as a user would type it.
 
 bats_require_minimum_version 1.5.0

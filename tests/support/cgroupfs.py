@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A cgroup tree of a test, plain files that count as the kernel counts; and a sampler of it."""
 
 from collections import defaultdict

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs a command as the systemd unit confines the daemon, without systemd.
 
 python confining.py COMMAND...

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Runs a command for which system calls are forbidden, as in a container.
 
 python forbidding.py io_uring_setup=EPERM kcmp=ENOSYS -- COMMAND...

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The lanes of the test, and when one may be left out.
 
 A lane that cannot run on this machine is skipped with its reason, unless $PRESSUREFS_REQUIRE names it:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Registrations as tests of the registry and of the engine need them: pure values."""
 
 from hypothesis import strategies as st

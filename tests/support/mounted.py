@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A real mount by a real daemon, watched for what must never happen.
 
 Whatever a test does, at its end the daemon has no more descriptors than at its start, has stayed below

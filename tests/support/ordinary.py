@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """An ordinary user with a pressurefs of his own.
 
 The interpreter, the compiled module and the checkout may lie where only root may look, below /root for one.

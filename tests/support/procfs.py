@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A /proc of a test: the three files that the vmstat source reads, rewritten in place."""
 
 from pathlib import Path

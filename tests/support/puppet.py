@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A real process that does what a test tells it: the caller whose descriptors are looked into.
 
 The test sends an expression or statements; the puppet runs them in its own namespace and answers with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What an application does to be told, without a mount."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The manual pages are well made, and say all that the program has: nothing is added without them."""
 
 import argparse

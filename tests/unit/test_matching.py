@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """How two listeners' events are compared."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What mountinfo says, and which mount is meant where none is named."""
 
 import errno

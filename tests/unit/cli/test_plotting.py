@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A trace as a picture: what is drawn is what the arithmetic says, and the file is a PNG."""
 
 import struct

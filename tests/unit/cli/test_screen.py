@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What is shown of the events that were heard: each once, at its own level, in what room there is."""
 
 from datetime import UTC, datetime

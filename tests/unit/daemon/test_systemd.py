@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """systemd is told what it waits for, and the unit lets us do our work."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Removals: what is gone ends, what cannot be seen does not, and no watch is left behind."""
 
 import os

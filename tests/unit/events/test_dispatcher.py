@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the exchange tells the source, whose samples somebody can hear; and that the dead hear nothing."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Who hears: the walk up the tree, against the kernel's rule written down once more."""
 
 from pathlib import PurePosixPath

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The event path in C: the same levels and the same listeners as Python's, window by window."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The registry against the plainest model of it: a list."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which binding is chosen, and which library a package takes."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The arithmetic of pressure, against the text of the rules and against exact fractions."""
 
 from fractions import Fraction

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What an administrator may turn, and what each turn changes."""
 
 from collections.abc import Callable

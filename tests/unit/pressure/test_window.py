@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """When a window is full, and what is left in it afterwards."""
 
 from typing import Any

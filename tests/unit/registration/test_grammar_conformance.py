@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The grammar against what a kernel's cgroup.event_control answered, row by row.
 
 Here a descriptor is only a number: 52 is a good eventfd, 51 the good control file, every other one is closed.

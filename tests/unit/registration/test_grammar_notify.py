@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """struct vmpressure_notify: sixteen bytes in the place of a line."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What holds of every record, whatever its bytes: of lines, of structs and of injections."""
 
 import errno

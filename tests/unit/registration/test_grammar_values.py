@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The grammar of the files that are no registration: an injection, and a number."""
 
 import errno

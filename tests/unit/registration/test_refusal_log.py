@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What the log is told of refused writes, and how often."""
 
 import errno

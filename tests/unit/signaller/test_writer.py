@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """What /proc says of a process, whatever that process calls itself and however much there is to say."""
 
 import os

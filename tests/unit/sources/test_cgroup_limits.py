@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Whose reclaim it is: what memory.stat and memory.events say of a tree of cgroups."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which cgroups are held open, and when one is looked at: when a limit is reached, else hardly ever."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The recorder: what a source saw is what a replay plays."""
 
 import fcntl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The replay source: a recorded trace comes back at its own moments."""
 
 import errno

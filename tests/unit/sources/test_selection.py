@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Which source is taken, what takes its place, and how it is said."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The pump looks when it is asked to, and never takes more than its share of a processor."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The trace format: what is rendered is read again, and what is no trace is refused by line."""
 
 import json

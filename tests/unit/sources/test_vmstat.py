@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The vmstat source's numbers: what of /proc/vmstat is pressure, and when memory has run out."""
 
 import errno

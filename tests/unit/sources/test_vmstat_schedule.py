@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """When the vmstat source wants to look: never too late for what can happen, never often for nothing."""
 
 import os

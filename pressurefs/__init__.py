@@ -1,37 +1,35 @@
 # SPDX-License-Identifier: MIT
-"""pressurefs: memory pressure as a file.  The map of the house.
+"""pressurefs: memory pressure as a file.
 
-    source -> window -> engine -> signaller -> the application's eventfd
-                          ^
-    write(2) -> filesystem -> registrar -> registry
+The path of an event, and below it the path of a registration::
 
-Rooms, the lowest first; imports point downwards only:
+    source -> window -> verdict -> listeners -> signaller -> eventfd
 
-    mounts, client                what is mounted where; what an application does to be told
-    paths                         how cgroups are named
-    levels, window, tunables      the arithmetic: pages in, a level out
-    protocol, injection           bytes in, a request out, or the errno that refuses it
-    registry, engine              who listens, and who must hear a verdict
-    poller                        an open file that is polled in an eventfd's place
-    caller                        what /proc says of the process that writes
-    cgroups                       the tree that the mount stands for
-    signaller, native.c, aio.c    takes an eventfd, signals it, notices its last close
-    fanout, fanout.c, reader.c    the same listeners once more, for the event path without Python
-    exchange                      all of the above behind the one lock
-    removals                      notices that a cgroup is gone, and tells
-    registrar, refusals           the checks that a registration passes; the log of those that fail
-    trace, sources, recorder      where samples come from, and the format they are recorded in
-    pump                          looks at the source, at a bounded cost
-    tree, mirror, debug, control  what the mount contains
-    connection, filesystem        what FUSE asks of the tree, and what we say to the kernel unasked
-    binding                       the Python packages that reach libfuse
-    exits, log                    exit codes; lines that nobody waits for
-    staying, mountpoint           memory under pressure; where a mount is, before and after
-    systemd                       what systemd is told
-    status, daemon                what a mount says of itself; threads, start and stop
-    picture, watching, plotting   for people: events as they come; a trace drawn
-    commands, cli                 the command
-    fstab                         what mount(8) runs
+    write(2) -> filesystem -> registration
+
+The folders and files, lowest first.  Each imports only from those above it:
+
+    mountinfo.py    what is mounted where, from /proc/self/mountinfo
+    client.py       what an application uses: find the mount, register an eventfd, wait
+    errors.py       the errno that a system call answers, and the reason for the log
+    exitcodes.py    the exit codes of the command
+    pressure/       the arithmetic: pages scanned and reclaimed in, a level out
+    cgroups/        the cgroup tree, and how a cgroup is named
+    signaller/      one application's eventfd, from the moment it is taken to its last close
+    events/         from a window to the listeners that are signalled; the books of who listens
+    registration/   from the bytes of a write(2) to a listener, or to the errno that refuses it
+    sources/        where samples come from, when they are read, how they are recorded
+    filesystem/     the directories and files of the mount, and how FUSE reaches them
+    daemon/         the process: start and stop, log, systemd, its own memory under pressure
+    cli/            the command, one file for each group of commands
+    __main__.py     python -m pressurefs
+
+What is not Python:
+
+    native/         the C of the compiled module, with which events are signalled
+    bpf/            the BPF program of the kernel source
+    include/        the C header for applications
+    share/          man pages, documents, examples, the systemd unit, traces
 """
 
 from pressurefs.client import PressureEvent, vmpressure_fd

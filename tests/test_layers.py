@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Folders import in one direction, and what comes from outside has one door."""
+"""The package is built as its map says: folders import downwards, and other packages in one place each.
+
+The map is the docstring of pressurefs/__init__.py.
+"""
 
 import ast
 import graphlib
 import itertools
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +19,7 @@ import pressurefs
 PACKAGE = "pressurefs"
 FOLDER = Path(pressurefs.__file__).parent
 
-# What comes from outside the standard library, and the one room that may have it.
+# What is neither the standard library nor written in Python here, and the only modules that import it.
 OUTSIDE = {
     "fuse": {"filesystem.fuse.fusepy"},
     "matplotlib": {"cli.plotting"},
@@ -26,7 +30,7 @@ OUTSIDE = {
     },
 }
 
-# What an application loads: the standard library and each other.
+# What an application loads: these modules import the standard library and each other.
 CLIENT_HALF = {"client", "mountinfo"}
 
 
@@ -63,37 +67,69 @@ def own_imports(name: str) -> set[str]:
     return {one.removeprefix(f"{PACKAGE}.") for one in whole}
 
 
-def room_of(name: str) -> str:
-    """Return the folder that a module lies in; a module beside the folders is a room of its own."""
+def part_of(name: str) -> str:
+    """Return the folder of a module; a module beside the folders is a part of its own."""
     return name.split(".", maxsplit=1)[0]
 
 
-def rooms() -> dict[str, set[str]]:
-    """Return for each room the other rooms that it imports, in functions and for type checking too."""
+def parts() -> dict[str, set[str]]:
+    """Return for each part the other parts that it imports, in functions and for type checking too."""
     graph: dict[str, set[str]] = {}
     for name in MODULES:
-        graph.setdefault(room_of(name), set()).update(map(room_of, own_imports(name)))
-    return {room: imports - {room} for room, imports in graph.items()}
+        graph.setdefault(part_of(name), set()).update(map(part_of, own_imports(name)))
+    return {part: imports - {part} for part, imports in graph.items()}
 
 
-def test_rooms_import_in_one_direction() -> None:
-    """The rooms can be put in an order in which each imports only rooms before it."""
+def read_map() -> list[str]:
+    """Return what the map lists, from its first line to its last: folders end in "/", files in ".py"."""
+    return re.findall(r"^    (\w+(?:/|\.py))  +\S", pressurefs.__doc__ or "", re.MULTILINE)
+
+
+def packages() -> list[Path]:
+    """Return every folder below the package that holds modules."""
+    return sorted({path.parent for path in MODULES.values()})
+
+
+def test_parts_import_in_one_direction() -> None:
+    """The parts can be put in an order in which each imports only parts before it."""
     try:
-        order = list(graphlib.TopologicalSorter(rooms()).static_order())
+        order = list(graphlib.TopologicalSorter(parts()).static_order())
     except graphlib.CycleError as error:
-        pytest.fail(f"rooms import each other: {' -> '.join(error.args[1])}")
-    assert sorted(order) == sorted(rooms())
+        pytest.fail(f"parts import each other: {' -> '.join(error.args[1])}")
+    assert sorted(order) == sorted(parts())
 
 
-@pytest.mark.parametrize(("outside", "room"), OUTSIDE.items())
-def test_outside_has_one_door(outside: str, room: set[str]) -> None:
-    """What comes from outside is imported in the rooms named here, and in no other."""
+def test_map_names_everything_once() -> None:
+    """The map lists each folder and each module beside the folders, and each once."""
+    folders = {f"{path.name}/" for path in FOLDER.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    files = {path.name for path in FOLDER.glob("*.py") if path.name != "__init__.py"}
+    assert sorted(read_map()) == sorted(folders | files)
+
+
+@pytest.mark.parametrize("part", sorted(set(parts()) - {PACKAGE}))
+def test_imports_go_up_the_map(part: str) -> None:
+    """Each folder and each module beside the folders imports only what the map lists above it."""
+    listed = [name.removesuffix("/").removesuffix(".py") for name in read_map()]
+    assert parts()[part] <= set(listed[: listed.index(part)])
+
+
+@pytest.mark.parametrize("folder", packages(), ids=lambda path: str(path.relative_to(FOLDER.parent)))
+def test_folder_says_what_it_is_for(folder: Path) -> None:
+    """Each folder of modules has an __init__.py whose docstring begins with a sentence on one line."""
+    docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_bytes()))
+    assert docstring is not None
+    assert re.fullmatch(r".{10,}\.", docstring.splitlines()[0])
+
+
+@pytest.mark.parametrize(("outside", "modules"), OUTSIDE.items())
+def test_outside_has_one_door(outside: str, modules: set[str]) -> None:
+    """What comes from outside is imported by the modules named here, and by no other."""
     users = {
         name
         for name, path in MODULES.items()
         if any(one == outside or one.startswith(f"{outside}.") for one in imported(path))
     }
-    assert users == room
+    assert users == modules
 
 
 def test_nothing_else_from_outside() -> None:

@@ -4,7 +4,6 @@
 import errno
 import os
 import select
-import shutil
 import stat
 import subprocess
 import sys
@@ -12,31 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.test_control_files import errno_of
-from tests.support.mounted import Mounted, mounted
+from tests.support.cgroupfs import MEMORY_STAT, make_cgroup, remove_cgroup
+from tests.support.errnos import errno_of, refusal
+from tests.support.mounted import CONTROL_FILES, Mounted, mounted
 from tests.support.puppet import Puppet
 
 NOBODY = 65534
-CONTROL_FILES = {"vmpressure", "cgroup.event_control", "memory.pressure_level"}
-MEMORY_STAT = "anon 0\npgscan 0\npgscan_kswapd 0\npgscan_direct 0\npgsteal_kswapd 0\npgsteal_direct 0\n"
-
-
-def make_cgroup(path: Path, stat_text: str = MEMORY_STAT) -> Path:
-    """Make a directory that looks like a cgroup with the memory controller."""
-    path.mkdir(parents=True)
-    (path / "memory.stat").write_text(stat_text)
-    return path
-
-
-def remove_cgroup(path: Path) -> None:
-    """Take a directory away as rmdir(2) does a cgroup: at once."""
-    os.rename(path, path.parent.parent / "removed")
-    shutil.rmtree(path.parent.parent / "removed")
-
-
-def refusal(puppet: Puppet, code: str) -> int:
-    """Return the errno that code meets in the puppet, 0 for none."""
-    return errno_of(lambda: puppet.do(code))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.mount.test_cgroup_directories import make_cgroup, remove_cgroup
+from tests.support.cgroupfs import make_cgroup, remove_cgroup
 from tests.support.mounted import Mounted
 from tests.support.puppet import Puppet
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.table import Row, bytes_of, read_rows
-from tests.mount.test_cgroup_directories import make_cgroup
+from tests.support.cgroupfs import make_cgroup
 from tests.support.mounted import Mounted
 from tests.support.puppet import Puppet
 

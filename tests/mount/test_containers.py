@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from pressurefs.mountinfo import read_mountinfo
-from tests.mount.test_cgroup_directories import CONTROL_FILES, make_cgroup, refusal, remove_cgroup
+from tests.support.cgroupfs import make_cgroup, remove_cgroup
+from tests.support.errnos import refusal
 from tests.support.lanes import leave_out
-from tests.support.mounted import DEADLINE_SECONDS, Mounted, mounted
+from tests.support.mounted import CONTROL_FILES, DEADLINE_SECONDS, Mounted, mounted
 from tests.support.puppet import Puppet
 
 NOBODY = 65534

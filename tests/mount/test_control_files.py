@@ -9,18 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.errnos import errno_of
 from tests.support.mounted import Mounted
 from tests.support.puppet import Puppet
-
-
-def errno_of(action: Callable[[], object]) -> int:
-    """Return the errno that an action meets, 0 for none."""
-    try:
-        action()
-    except OSError as error:
-        assert error.errno is not None
-        return error.errno
-    return 0
 
 
 def test_listing(mount: Mounted) -> None:

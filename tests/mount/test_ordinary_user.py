@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pressurefs import exitcodes
-from tests.mount.test_without_io_uring import forbidding
+from tests.support.forbidding import forbidding
 from tests.support.lanes import leave_out
 from tests.support.mounted import Mounted, is_mounted, mounted, readable
 from tests.support.ordinary import NOBODY, OrdinaryUser, ordinary_user

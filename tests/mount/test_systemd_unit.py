@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.test_self_protection import locked_kib
 from tests.support.cgroupfs import Cgroupfs
 from tests.support.confining import CONFINING
 from tests.support.mounted import eventually, mounted
@@ -24,6 +23,6 @@ def test_all_its_work(fuse: None, place: Path, signaller: str) -> None:  # noqa:
         puppet.do(f"write('{mount.path}/one/vmpressure', f'{{event}} low')")
         mount.inject("low /one")
         assert puppet.do("drain(event)") == 1
-        assert locked_kib(mount) > mount.rss_kib() * 0.9
+        assert mount.locked_kib() > mount.rss_kib() * 0.9
         tree.remove("/one")
         eventually(lambda: puppet.do("drain(event)") == 1)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mount.test_cgroup_directories import make_cgroup, refusal
+from tests.support.cgroupfs import make_cgroup
+from tests.support.errnos import refusal
 from tests.support.mounted import Mounted, readable
 from tests.support.puppet import Puppet
 

@@ -13,6 +13,7 @@ import pytest
 
 from pressurefs.cli.status import examine_machine
 from tests.support.cgroupfs import Cgroupfs
+from tests.support.forbidding import forbidding
 from tests.support.mounted import Mounted, eventually, mounted, readable
 from tests.support.puppet import Puppet
 
@@ -178,8 +179,3 @@ def test_out_of_descriptors(fuse: None, place: Path, puppet: Puppet) -> None:  #
         mount.await_registrations(0)
         puppet.do(code)
         puppet.do("os.close(events[len(done) - 1])")
-
-
-def forbidding(*answers: str) -> list[str]:
-    """Return a command that runs another without some system calls."""
-    return [sys.executable, str(Path(__file__).parents[1] / "support" / "forbidding.py"), *answers, "--"]

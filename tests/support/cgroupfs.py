@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A cgroup tree of a test, plain files that count as the kernel counts; and a sampler of it."""
 
+import os
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +11,8 @@ from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.events.listeners import Place
 from pressurefs.pressure.window import Sample
 from pressurefs.sources.cgroup_sampler import CgroupSampler
+
+MEMORY_STAT = "anon 0\npgscan 0\npgscan_kswapd 0\npgscan_direct 0\npgsteal_kswapd 0\npgsteal_direct 0\n"
 
 # Excerpts; the counters that a test sets stand between others.
 _STAT = """\
@@ -28,6 +32,19 @@ pgsteal_proactive {steal_proactive}
 thp_fault_alloc 0
 """
 _EVENTS = "low 3\nhigh {high}\nmax {max}\noom {oom}\noom_kill 5\noom_group_kill 0\n"
+
+
+def make_cgroup(path: Path, stat_text: str = MEMORY_STAT) -> Path:
+    """Make a directory that looks like a cgroup with the memory controller."""
+    path.mkdir(parents=True)
+    (path / "memory.stat").write_text(stat_text)
+    return path
+
+
+def remove_cgroup(path: Path) -> None:
+    """Take a directory away as rmdir(2) does a cgroup: at once."""
+    os.rename(path, path.parent.parent / "removed")
+    shutil.rmtree(path.parent.parent / "removed")
 
 
 class Cgroupfs:

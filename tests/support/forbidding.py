@@ -35,6 +35,11 @@ def forbid(answers: Mapping[str, int]) -> None:
         raise OSError("prctl")
 
 
+def forbidding(*answers: str) -> list[str]:
+    """Return the beginning of a command that runs the rest of it without some system calls."""
+    return [sys.executable, __file__, *answers, "--"]
+
+
 if __name__ == "__main__":
     end = sys.argv.index("--")
     forbid({name: getattr(errno, word) for name, word in (text.split("=") for text in sys.argv[1:end])})

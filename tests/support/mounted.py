@@ -19,6 +19,9 @@ from pathlib import Path
 from pressurefs.filesystem.fuse.selection import FUSE_VARIABLE
 from pressurefs.mountinfo import read_mountinfo, topmost
 
+# What a directory of the mount holds, beside those of the cgroups below.
+CONTROL_FILES = {"vmpressure", "cgroup.event_control", "memory.pressure_level"}
+
 SUSPICIOUS = re.compile(
     r"traceback|exception|\bfault\b|warning:|segmentation|assert|fuse:|leak|sanitizer|runtime error",
     re.IGNORECASE,
@@ -68,6 +71,13 @@ class Mounted:
         """Return the daemon's resident memory."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         match = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
+        assert match is not None
+        return int(match[1])
+
+    def locked_kib(self) -> int:
+        """Return how much of the daemon's memory cannot be evicted."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        match = re.search(r"^VmLck:\s+(\d+) kB$", status, re.MULTILINE)
         assert match is not None
         return int(match[1])
 

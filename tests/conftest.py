@@ -14,14 +14,14 @@ from tests.support.lanes import leave_out
 from tests.support.mounted import SERVED, Mounted, mounted
 from tests.support.puppet import Puppet
 
-# What is slow here is the machine: an example that waits for its turn has not failed.
+# No deadline for an example: a busy machine is slow, and that is no failure.
 settings.register_profile("pressurefs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pressurefs")
 
 
 @pytest.fixture(scope="session")
 def native() -> None:
-    """The compiled module is there."""
+    """The compiled module can be imported; else the test is skipped."""
     try:
         import pressurefs._native  # noqa: F401, PLC0415
     except ImportError as error:
@@ -30,7 +30,7 @@ def native() -> None:
 
 @pytest.fixture(scope="session")
 def fuse(native: None) -> None:  # noqa: ARG001
-    """A mount can be made here."""
+    """This machine and this user can make mounts; else the test is skipped."""
     if not os.path.exists("/dev/fuse"):
         leave_out("fuse", "there is no /dev/fuse")
     if os.geteuid() != 0:
@@ -43,14 +43,14 @@ def fuse(native: None) -> None:  # noqa: ARG001
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which library has served the mounts, as their daemons' memory shows it."""
+    """Print how many mounts each libfuse has served, read from the daemons' maps."""
     for library, count in SERVED.items():
         terminalreporter.write_line(f"{count} mounts were served by {library}")
 
 
 @pytest.fixture
 def place() -> Iterator[Path]:
-    """A fresh directory below one that every user may enter, which pytest's own is not."""
+    """A new directory that every user can enter, unlike pytest's own."""
     with tempfile.TemporaryDirectory(prefix="pressurefs-test-") as name:
         yield Path(name)
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The mount lane."""
+"""The mount lane: real mounts, real processes, real eventfds."""

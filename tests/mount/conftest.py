@@ -15,14 +15,14 @@ LISTENER = Path(__file__).parents[1] / "clients" / "listener.c"
 
 @pytest.fixture(scope="module")
 def shared(fuse: None) -> Iterator[Mounted]:  # noqa: ARG001
-    """One mount for a whole module, for tests that leave it as they found it."""
+    """One mount for all tests of a module that leave it as it was."""
     with tempfile.TemporaryDirectory(prefix="pressurefs-test-") as name, mounted(Path(name)) as mount:
         yield mount
 
 
 @pytest.fixture(scope="session")
 def listener() -> Iterator[Path]:
-    """A C program for cgroup v1's file, compiled, where every user may run it."""
+    """The compiled C program for cgroup v1's file, in a directory that every user can enter."""
     with tempfile.TemporaryDirectory(prefix="pressurefs-test-") as name:
         program = Path(name) / "listener"
         warnings = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror"]

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What tests use and is no test: mounts, processes, fake kernel files."""
+"""What tests share and what is no test: mounts, processes, users, fake files of the kernel."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A cgroup tree of a test, plain files that count as the kernel counts; and a sampler of it."""
+"""A fake cgroup tree of plain files with the kernel's counters, and a sampler that reads it."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from pressurefs.sources.cgroup_sampler import CgroupSampler
 
 MEMORY_STAT = "anon 0\npgscan 0\npgscan_kswapd 0\npgscan_direct 0\npgsteal_kswapd 0\npgsteal_direct 0\n"
 
-# Excerpts; the counters that a test sets stand between others.
+# Excerpts of the files: the counters that a test sets, between others.
 _STAT = """\
 anon 4096
 file 1703936
@@ -42,13 +42,16 @@ def make_cgroup(path: Path, stat_text: str = MEMORY_STAT) -> Path:
 
 
 def remove_cgroup(path: Path) -> None:
-    """Take a directory away as rmdir(2) does a cgroup: at once."""
+    """Remove a directory with its files in one step, as rmdir(2) removes a cgroup."""
     os.rename(path, path.parent.parent / "removed")
     shutil.rmtree(path.parent.parent / "removed")
 
 
 class Cgroupfs:
-    """Cgroups below a folder.  ``told_apart``: memory.stat says who scanned."""
+    """Cgroups below a directory.
+
+    ``told_apart``: memory.stat counts direct reclaim, kswapd and the others separately, not only in sum.
+    """
 
     def __init__(self, path: Path, *, told_apart: bool = True) -> None:
         self.path = path
@@ -72,17 +75,17 @@ class Cgroupfs:
             self._write(cgroup, name)
 
     def switch_off(self, cgroup: str) -> None:
-        """Take it away; its files stay what they are for whoever holds them open."""
+        """Remove the files of the memory controller; who has them open can still read them."""
         for file in (self.path / cgroup.strip("/")).iterdir():
             file.unlink()
 
     def remove(self, cgroup: str) -> None:
-        """Remove a cgroup; its files stay what they are for whoever holds them open."""
+        """Remove a cgroup; who has its files open can still read them."""
         self.switch_off(cgroup)
         (self.path / cgroup.strip("/")).rmdir()
 
     def scan(self, owner: str, scanned: int, reclaimed: int, who: str = "direct") -> None:
-        """Let pages of ``owner`` be scanned, on whosever account."""
+        """Count ``owner``'s pages as scanned and reclaimed by ``who``: there and in all ancestors."""
         for cgroup in _upwards(owner):
             counters = self._counters[cgroup, "memory.stat"]
             for what, pages in (("scan", scanned), ("steal", reclaimed)):
@@ -91,7 +94,7 @@ class Cgroupfs:
             self._write(cgroup, "memory.stat")
 
     def reach(self, cgroup: str, limit: str = "max", times: int = 1) -> None:
-        """Let the limit of a cgroup be reached."""
+        """Count that a limit of the cgroup was reached: in its own events and in those of all ancestors."""
         self._counters[cgroup, "memory.events.local"][limit] += times
         self._write(cgroup, "memory.events.local")
         for one in _upwards(cgroup):
@@ -101,7 +104,7 @@ class Cgroupfs:
     def _write(self, cgroup: str, name: str) -> None:
         counters = self._counters[cgroup, name]
         template = self._stat if name == "memory.stat" else _EVENTS
-        # In place: whoever holds the file open sees what is written.
+        # In place, so that a process that has the file open reads the new content.
         text = template.format_map(counters)
         (self.path / cgroup.strip("/") / name).write_text(text)
 
@@ -117,7 +120,7 @@ TREE = ("/a", "/a/b", "/a/b/c", "/a/d", "/e")
 
 
 class Sampled:
-    """A tree, a sampler of some of it, and a clock."""
+    """A fake tree, a sampler of some of its cgroups, and a clock."""
 
     def __init__(self, path: Path, tree: Cgroupfs | None = None) -> None:
         self.tree = tree or Cgroupfs(path)
@@ -129,18 +132,18 @@ class Sampled:
         self.is_stalled = False
 
     def listen_to(self, *cgroups: str) -> None:
-        """Sample these, and look at each for the first time."""
+        """Sample these cgroups from now on, and read each for the first time."""
         places = (Place(cgroup, self.root.inode_of(cgroup) or 0) for cgroup in cgroups)
         self.sampler.sample_only(frozenset(places))
         assert not self.look()
 
     def look(self, seconds: float = LOOK_SECONDS) -> list[Sample]:
-        """Let time pass, and look."""
+        """Let time pass, and sample."""
         self.now += seconds
         return self.sampler.read(self.now, is_stalled=self.is_stalled)
 
     def found(self, seconds: float = LOOK_SECONDS) -> dict[str, tuple[int, int]]:
-        """Let time pass, look, and return the pages by cgroup."""
+        """Let time pass, sample, and return the pages scanned and reclaimed by cgroup."""
         samples = self.look(seconds)
         assert all(one.time == self.now for one in samples)
         assert all(one.priority is None for one in samples)
@@ -149,6 +152,6 @@ class Sampled:
         return pages
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close all files."""
         self.sampler.close()
         self.root.close()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The errno with which something fails, as a value to compare."""
+"""The errno that an action fails with, as a value to compare."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from tests.support.puppet import Puppet
 
 
 def errno_of(action: Callable[[], object]) -> int:
-    """Return the errno that an action meets, 0 for none."""
+    """Run an action; return the errno that it fails with, 0 if it succeeds."""
     try:
         action()
     except OSError as error:
@@ -17,5 +17,5 @@ def errno_of(action: Callable[[], object]) -> int:
 
 
 def refusal(puppet: Puppet, code: str) -> int:
-    """Return the errno that code meets in the puppet, 0 for none."""
+    """Run code in the puppet; return the errno that it fails with, 0 if it succeeds."""
     return errno_of(lambda: puppet.do(code))

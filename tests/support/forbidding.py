@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs a command for which system calls are forbidden, as in a container.
+"""Runs a command with some system calls forbidden, as a container's seccomp filter forbids them.
 
 python forbidding.py io_uring_setup=EPERM kcmp=ENOSYS -- COMMAND...
 """
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Mapping
 
 NUMBERS = {
-    "io_uring_setup": 425,  # from 424 on the same on every architecture
+    "io_uring_setup": 425,  # numbers from 424 on are the same on every architecture
     "pidfd_getfd": 438,
     "kcmp": {"x86_64": 312, "aarch64": 272}.get(platform.machine(), 272),
 }
@@ -23,8 +23,8 @@ ALLOW, ERRNO = 0x7FFF0000, 0x00050000
 
 
 def forbid(answers: Mapping[str, int]) -> None:
-    """Install a seccomp filter, which execve(2) does not shake off: these calls answer those errnos."""
-    program = [(LOAD_WORD, 0, 0, 0)]  # the system call's number
+    """Install a seccomp filter that survives execve(2): these system calls answer these errnos."""
+    program = [(LOAD_WORD, 0, 0, 0)]  # loads the system call's number
     for name, number in answers.items():
         program += [(JUMP_EQUAL, 0, 1, NUMBERS[name]), (RETURN, 0, 0, ERRNO | number)]
     program.append((RETURN, 0, 0, ALLOW))
@@ -36,7 +36,7 @@ def forbid(answers: Mapping[str, int]) -> None:
 
 
 def forbidding(*answers: str) -> list[str]:
-    """Return the beginning of a command that runs the rest of it without some system calls."""
+    """Return the words to put before a command so that it runs with some system calls forbidden."""
     return [sys.executable, __file__, *answers, "--"]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Registrations as tests of the registry and of the engine need them: pure values."""
+"""Registrations as pure values, and strategies for hypothesis that choose their fields."""
 
 from hypothesis import strategies as st
 
@@ -8,7 +8,7 @@ from pressurefs.pressure.levels import Level, Mode
 
 LEVELS = st.sampled_from(Level)
 MODES = st.sampled_from(Mode)
-# A tree with two branches, one of them three deep; /ab is no child of /a.
+# A tree with three branches, one of them three levels deep; /ab is no child of /a.
 CGROUPS = st.sampled_from(["/", "/a", "/a/b", "/a/b/c", "/ab", "/d"])
 UIDS = st.sampled_from([0, 1000, 1001])
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A real mount by a real daemon, watched for what must never happen.
+"""A real mount by a real daemon, and checks of what must hold whatever a test does.
 
-Whatever a test does, at its end the daemon has no more descriptors than at its start, has stayed below
-its ceiling of memory, has said nothing suspicious, ends with 0 when asked to, and leaves no mount.
+At the end of a test the daemon has no more descriptors than at its start, its resident memory is below the
+ceiling, its stderr has no suspicious word, SIGTERM ends it with exit code 0, and the mount is gone.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from pathlib import Path
 from pressurefs.filesystem.fuse.selection import FUSE_VARIABLE
 from pressurefs.mountinfo import read_mountinfo, topmost
 
-# What a directory of the mount holds, beside those of the cgroups below.
+# The files of each directory of the mount; beside them it has directories of cgroups.
 CONTROL_FILES = {"vmpressure", "cgroup.event_control", "memory.pressure_level"}
 
 SUSPICIOUS = re.compile(
@@ -27,17 +27,17 @@ SUSPICIOUS = re.compile(
     re.IGNORECASE,
 )
 RSS_CEILING_KIB = 30 * 1024
-# AddressSanitizer keeps a shadow of all memory and red zones around every piece of it: 56 MiB were measured.
+# AddressSanitizer keeps shadow memory and red zones around each allocation: 56 MiB were measured.
 SANITIZED_RSS_CEILING_KIB = 96 * 1024
-DEADLINE_SECONDS = 120.0  # what holds comes long before, but on a busy machine
+DEADLINE_SECONDS = 120.0  # only a busy machine comes near it
 
-# The library of each binding, as its file name begins; how many mounts were served by which.
+# How the file name of each binding's libfuse begins; how many mounts each libfuse has served.
 LIBRARIES = {"fusepy": "libfuse.so.2", "mfusepy": "libfuse3.so."}
 SERVED: Counter[str] = Counter()
 
 
 class Mounted:
-    """A running daemon and its mount.  ``stderr`` collects what it says."""
+    """A running daemon and its mount.  ``stderr`` is the file that its standard error goes to."""
 
     def __init__(self, path: Path, process: subprocess.Popen[bytes], stderr: Path) -> None:
         self.path = path
@@ -47,20 +47,20 @@ class Mounted:
 
     @property
     def vmpressure(self) -> str:
-        """The control file's path."""
+        """The path of the control file."""
         return str(self.path / "vmpressure")
 
     def debug(self, name: str) -> str:
-        """Read a file of the debug directory."""
+        """Return the content of a file of the debug directory."""
         return (self.path / "vmpressure.debug" / name).read_text()
 
     def inject(self, text: str) -> None:
-        """Put an event or a sample in."""
+        """Write an event or a sample to the debug directory's ``inject``."""
         with open(self.path / "vmpressure.debug" / "inject", "w") as file:
             file.write(text)
 
     def registrations(self) -> list[list[str]]:
-        """Return the fields of each live or not yet swept registration."""
+        """Return the fields of each registration that is live, or dead and not yet swept."""
         return [line.split() for line in self.debug("registrations").splitlines()]
 
     def descriptors(self) -> int:
@@ -68,28 +68,31 @@ class Mounted:
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
     def rss_kib(self) -> int:
-        """Return the daemon's resident memory."""
+        """Return the daemon's resident memory, in KiB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         match = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
         assert match is not None
         return int(match[1])
 
     def locked_kib(self) -> int:
-        """Return how much of the daemon's memory cannot be evicted."""
+        """Return how much of the daemon's memory is locked, in KiB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         match = re.search(r"^VmLck:\s+(\d+) kB$", status, re.MULTILINE)
         assert match is not None
         return int(match[1])
 
     def library(self) -> str | None:
-        """Return the file name of the libfuse that the daemon has mapped; None for a wrapper's process."""
+        """Return the file name of the libfuse that the daemon has mapped, or None.
+
+        It is None if ``through`` is a command that runs the daemon as its child.
+        """
         maps = Path(f"/proc/{self.process.pid}/maps").read_text()
         names = set(re.findall(r"/(libfuse[^/\s]*)$", maps, re.MULTILINE))
         assert len(names) <= 1, names
         return names.pop() if names else None
 
     def is_sanitized(self) -> bool:
-        """Tell whether the daemon runs under AddressSanitizer: see scripts/test-sanitized."""
+        """Return whether the daemon runs under AddressSanitizer: see scripts/test-sanitized."""
         return "/libasan.so" in Path(f"/proc/{self.process.pid}/maps").read_text()
 
     def said(self) -> str:
@@ -97,16 +100,16 @@ class Mounted:
         return self._stderr.read_text()
 
     def await_said(self, text: str, times: int = 1) -> None:
-        """Wait until the daemon has said something so often; a thread of its own writes the lines."""
+        """Wait until a text occurs so many times in stderr, which a thread of the daemon writes."""
         eventually(lambda: self.said().count(text) == times)
 
     def await_registrations(self, count: int) -> None:
-        """Wait until the dead have been swept and just so many are left."""
+        """Wait until the dead registrations are swept and exactly ``count`` are left."""
         eventually(lambda: len(self.registrations()) == count)
 
 
 def open_files(pid: int) -> dict[int, str]:
-    """Return what each descriptor of a process leads to, but for those that are closed while it is asked."""
+    """Return the target of each descriptor of a process, without those that are closed meanwhile."""
     links = {}
     for fd in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(FileNotFoundError):
@@ -115,7 +118,7 @@ def open_files(pid: int) -> dict[int, str]:
 
 
 def eventually(holds: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> None:
-    """Look until something holds; fail after the deadline."""
+    """Check again and again whether something holds; fail after the deadline."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "did not come to hold in time"
@@ -123,12 +126,12 @@ def eventually(holds: Callable[[], bool], seconds: float = DEADLINE_SECONDS) -> 
 
 
 def is_mounted(path: Path) -> bool:
-    """Tell whether anything is mounted there, without touching it."""
+    """Return whether anything is mounted at a path, without touching the path."""
     return topmost(read_mountinfo(), str(path)) is not None
 
 
 def note_library(mount: Mounted) -> None:
-    """Count by what a mount is served, and insist on what $PRESSUREFS_FUSE asks for."""
+    """Count the mount for its libfuse, which must be the one that $PRESSUREFS_FUSE asks for."""
     library = mount.library()
     if library is not None:
         SERVED[library] += 1
@@ -150,11 +153,11 @@ def mounted(
     rss_kib: int = RSS_CEILING_KIB,
     program: Sequence[str] = (sys.executable, "-m", "pressurefs"),
 ) -> Iterator[Mounted]:
-    """Mount at ``directory``/mount, or ``at`` another place, and hold the daemon to its promises.
+    """Mount at ``directory``/mount, or at ``at``, and check at the end what must hold (see above).
 
-    The mount stands for a tree of plain directories, ``directory``/cgroups, which has /a/b, and samples a
-    machine on which nothing happens: this one as it is, and as it stays in ``directory``/still.
-    ``through``: a command that runs the daemon, such as setpriv.  ``program``: what pressurefs is.
+    The mount mirrors a tree of plain directories, ``directory``/cgroups, in which /a/b exists.  The daemon
+    samples a machine on which nothing happens: a copy of this machine's /proc files in ``directory``/still.
+    ``through``: a command that runs the daemon, such as setpriv.  ``program``: the words that run pressurefs.
     """
     directory.chmod(0o755)  # other users must reach the mount
     tree = directory / "cgroups"
@@ -180,7 +183,7 @@ def mounted(
     try:
         assert readable(ready_read), f"not ready: {stderr.read_text()}"
         assert os.read(ready_read, 1) == b"\n", f"ended at once: {stderr.read_text()}"
-        # The daemon closes it next; a command that stays its parent has it open, too.
+        # The daemon closes the pipe next; a command that stays its parent keeps it open.
         readable(ready_read, 1)
         mount = Mounted(path, process, stderr)
         note_library(mount)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""An ordinary user with a pressurefs of his own.
+"""An ordinary user, nobody, who can run pressurefs.
 
-The interpreter, the compiled module and the checkout may lie where only root may look, below /root for one.
-They are mounted once more, read-only, in a place that everybody may enter.
+The interpreter, the compiled module and the checkout may lie in a directory that only root can enter, such as
+/root.  They are bind-mounted read-only in a directory that every user can enter.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import sysconfig
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-NOBODY = 65534  # fusermount wants a user that has a name
+NOBODY = 65534  # fusermount needs a user that has a name
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,7 +25,7 @@ exec {home}/python/bin/python{version} -m pressurefs "$@"
 
 
 class OrdinaryUser:
-    """Commands run as nobody.  Lives as long as the mounts below ``home``."""
+    """Runs commands as nobody.  Usable while the bind mounts below ``home`` exist."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -33,14 +33,14 @@ class OrdinaryUser:
         self.through = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
 
     def directory(self, name: str) -> Path:
-        """Make a directory that is the user's."""
+        """Make a directory that belongs to the user."""
         path = self.home / name
         path.mkdir()
         os.chown(path, NOBODY, NOBODY)
         return path
 
     def run(self, *words: str, pass_fds: Sequence[int] = ()) -> tuple[int, str]:
-        """Run a command to its end; return its exit code and what it said on both streams."""
+        """Run a command to its end; return its exit code and its output, stdout and stderr together."""
         done = subprocess.run(
             [*self.through, *words],
             env={**os.environ, "PATH": f"{self.home}/bin:{os.environ['PATH']}"},
@@ -54,7 +54,7 @@ class OrdinaryUser:
         return done.returncode, done.stdout
 
     def shell(self, script: str, pass_fds: Sequence[int] = ()) -> str:
-        """Run what the user types; fail where it fails, and return what was said."""
+        """Run a shell script and return its output; fail if the script fails."""
         code, said = self.run("/bin/sh", "-ec", script, pass_fds=pass_fds)
         assert code == 0, said
         return said
@@ -62,7 +62,7 @@ class OrdinaryUser:
 
 @contextlib.contextmanager
 def ordinary_user(home: Path) -> Iterator[OrdinaryUser]:
-    """Lay out what the user needs below ``home``."""
+    """Mount below ``home`` what the user needs, until the end of the with block."""
     home.chmod(0o755)
     sources: dict[str, str | Path] = {
         "python": sys.base_prefix,
@@ -78,7 +78,7 @@ def ordinary_user(home: Path) -> Iterator[OrdinaryUser]:
         for name, source in sources.items():
             place = home / name
             place.mkdir()
-            # Read-only: whatever removes ``home`` must not remove an interpreter.
+            # Read-only, so that removing ``home`` cannot remove the interpreter.
             subprocess.run(["mount", "-o", "bind,ro", source, place], check=True)
             mounts.callback(subprocess.check_call, ["umount", "-l", place])
         yield user

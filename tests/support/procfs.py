@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A /proc of a test: the three files that the vmstat source reads, rewritten in place."""
+"""A fake /proc: the three files that the vmstat source reads, rewritten in place."""
 
 from pathlib import Path
 
-# Excerpts of a small machine's files; the counters that a test sets stand between others.
+# Excerpts of a small machine's files: the counters that a test sets, between others.
 _VMSTAT = """\
 nr_free_pages {free}
 nr_free_pages_blocks 182720
@@ -75,7 +75,10 @@ TWO_NODES = ONE_NODE + zone("Normal", 8820, node=1)
 
 
 class Procfs:
-    """Three files below a folder.  ``counters`` holds the numbers of vmstat as last written."""
+    """Three files in a directory.  ``counters`` holds the numbers of vmstat as last written.
+
+    ``leave_out``: a text; lines of vmstat that contain it are missing, as on kernels without that counter.
+    """
 
     def __init__(self, path: Path, *, leave_out: str = "") -> None:
         self.path = path
@@ -85,20 +88,20 @@ class Procfs:
         names = ("kswapd", "direct", "khugepaged", "proactive", "anon", "file")
         self.counters = {f"{what}_{who}": 1000 for what in ("scan", "steal") for who in names}
         self.counters |= {"free": 1_000_000, "stalls": 7, "throttle": 5}
-        # Limits of cgroups were reached on this machine, and its kernel shows that by kind of page alone.
+        # Cgroups have reached their limits on this machine; its kernel counts that by kind of page only.
         self.counters["scan_file"] = 1_000_000
         self.add()
         self.set_available(total=1_000_000, available=500_000)
         self.set_zoneinfo(ONE_NODE)
 
     def add(self, **pages: int) -> None:
-        """Let counters of vmstat rise."""
+        """Raise counters of vmstat."""
         for name, more in pages.items():
             self.counters[name] += more
         self._write("vmstat", self._vmstat.format(**self.counters))
 
     def set_headroom(self, pages: int) -> None:
-        """Set the pages that are free above the low watermarks."""
+        """Set how many pages are free above the low watermarks."""
         self.counters["free"] = LOW_WATERMARK_PAGES + pages
         self.add()
 
@@ -107,9 +110,9 @@ class Procfs:
         self._write("meminfo", _MEMINFO.format(total=total, available=available))
 
     def set_zoneinfo(self, text: str) -> None:
-        """Replace zoneinfo as a whole."""
+        """Replace the content of zoneinfo."""
         self._write("zoneinfo", text)
 
     def _write(self, name: str, text: str) -> None:
-        # In place: whoever holds the file open sees what is written.
+        # In place, so that a process that has the file open reads the new content.
         (self.path / name).write_text(text)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A real process that does what a test tells it: the caller whose descriptors are looked into.
+"""A real process that a test controls: it registers, holds descriptors, and dies.
 
-The test sends an expression or statements; the puppet runs them in its own namespace and answers with
-the value, or with the errno of the OSError that came.  It dies with its parent.
+The test sends an expression or statements.  The puppet runs them in its own namespace and answers with the
+value, or with the errno of the OSError that was raised.  It dies with the process that started it.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class Puppet:
-    """A child process.  Lives until ``kill`` or the end of the with block."""
+    """A child process.  It lives until ``kill`` or the end of the with block."""
 
     def __init__(self, *, uid: int = 0) -> None:
         self._process = subprocess.Popen(
@@ -28,11 +28,11 @@ class Puppet:
 
     @property
     def pid(self) -> int:
-        """The process, which is also its main thread."""
+        """The process id, which is also the id of its main thread."""
         return self._process.pid
 
     def do(self, code: str) -> Any:
-        """Run code in the puppet; return the value of an expression.  Raises the OSError that it met."""
+        """Run code in the puppet; return the value of an expression, or raise the OSError of the code."""
         reply = self.send(code).receive()
         if "errno" in reply:
             raise OSError(reply["errno"], os.strerror(reply["errno"]), code)
@@ -41,7 +41,7 @@ class Puppet:
         return reply["value"]
 
     def send(self, code: str) -> Self:
-        """Tell the puppet to run code, and do not wait."""
+        """Send code to the puppet without waiting for the answer."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(code) + "\n")
         return self
@@ -56,7 +56,7 @@ class Puppet:
         return reply
 
     def kill(self) -> None:
-        """End the puppet at once, as the OOM killer would."""
+        """Kill the puppet with SIGKILL, as the OOM killer does."""
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout):
@@ -71,7 +71,7 @@ class Puppet:
 
 
 def write(path: str, text: str | bytes, flags: int = os.O_WRONLY) -> int:
-    """What a registrant does, in the puppet: open, one write, close."""
+    """Open, write once and close, in the puppet: what a process does to register."""
     fd = os.open(path, flags)
     try:
         return os.write(fd, text.encode() if isinstance(text, str) else text)
@@ -80,7 +80,7 @@ def write(path: str, text: str | bytes, flags: int = os.O_WRONLY) -> int:
 
 
 def drain(event_fd: int) -> int:
-    """Return the count of a non-blocking eventfd, 0 where it was not signalled."""
+    """Return the count of a non-blocking eventfd, 0 if it was not signalled."""
     try:
         return os.eventfd_read(event_fd)
     except BlockingIOError:
@@ -90,7 +90,7 @@ def drain(event_fd: int) -> int:
 def _obey() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     namespace: dict[str, Any] = {"write": write, "drain": drain}
-    # Imported before a puppet gives up its rights: an ordinary user may not read the interpreter's files.
+    # Import before the puppet drops root: an ordinary user may be unable to read the interpreter's files.
     exec("import array, fcntl, os, select, signal, socket, subprocess, sys, threading, time", namespace)  # noqa: S102
     for line in sys.stdin:
         code = json.loads(line)

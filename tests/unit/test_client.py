@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an application does to be told, without a mount."""
+"""The application's part: find the mount, register, wait; tested without a mount."""
 
 import os
 from collections.abc import Iterator
@@ -27,12 +27,12 @@ def event_fd() -> Iterator[int]:
     ],
 )
 def test_control_path(cgroup: str | None, path: str) -> None:
-    """A cgroup's control file lies below the mount, with or without slashes around its name."""
+    """The control file of a cgroup is below the mount, with or without slashes around the name."""
     assert client.control_path("/m", cgroup) == Path(path)
 
 
 def test_control_path_of_the_mount_that_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no mount is named, the one that the environment names is taken."""
+    """If no mount is given, the mount that the environment names is taken."""
     monkeypatch.setenv(mountinfo.MOUNT_VARIABLE, "/found")
     assert client.control_path() == Path("/found/vmpressure")
 
@@ -48,7 +48,7 @@ def test_register_writes_one_line(tmp_path: Path) -> None:
 
 
 def test_register_makes_no_file(tmp_path: Path) -> None:
-    """Without a control file registering fails as open(2) does, and makes none."""
+    """If there is no control file, registering fails as open(2) does, and makes no file."""
     with pytest.raises(FileNotFoundError):
         client.register(52, "low", tmp_path / "vmpressure")
     assert not list(tmp_path.iterdir())
@@ -57,12 +57,12 @@ def test_register_makes_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", [1, 7, 2**64 - 2])
 @pytest.mark.parametrize("timeout", [None, 0.0, 10.0])
 def test_wait_takes_the_count(event_fd: int, count: int, timeout: float | None) -> None:
-    """A count that is there is returned at once, and is gone after that."""
+    """A nonzero count is returned at once, and reset."""
     os.eventfd_write(event_fd, count)
     assert client.wait(event_fd, timeout) == count
     assert client.wait(event_fd, 0.0) is None
 
 
 def test_wait_in_vain(event_fd: int) -> None:
-    """Where nothing comes in time the answer is None, not 0."""
+    """If nothing comes in time, None is returned, not 0."""
     assert client.wait(event_fd, 0.001) is None

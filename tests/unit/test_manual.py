@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The manual pages are well made, and say all that the program has: nothing is added without them."""
+"""The manual pages are well formed, and complete: each command, option, exit code and errno is in them."""
 
 import argparse
 import ast
@@ -29,7 +29,7 @@ FILES_PAGE = (MAN / "man5" / "pressurefs.5").read_text()
 def commands(
     parser: argparse.ArgumentParser, name: str = ""
 ) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    """Yield each command that can be run, by the words that one types."""
+    """Yield each command that can be run, by the words to type."""
     nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]  # noqa: SLF001
     if not nested:
         yield name, parser
@@ -38,7 +38,7 @@ def commands(
 
 
 def options(parser: argparse.ArgumentParser) -> set[str]:
-    """Return every option of a command but --help, which each has."""
+    """Return every option of a command, without --help, which each command has."""
     return {flag for action in parser._actions for flag in action.option_strings} - {"-h", "--help"}  # noqa: SLF001
 
 
@@ -50,12 +50,12 @@ def entries(page: str) -> dict[str, str]:
 
 
 def flags(mdoc: str) -> set[str]:
-    """Return the options that a piece of a page names."""
+    """Return the options that a part of a page names."""
     return {f"-{name}" for name in re.findall(r"\bFl (-?\w[\w-]*)", mdoc)}
 
 
 def answered_errnos() -> set[str]:
-    """Return the name of every errno that a Refusal is made with, wherever in the package."""
+    """Return the name of every errno that a Refusal is made with, anywhere in the package."""
     names = {ast.unparse(call.args[0]) for call in refusals() if call.args}
     shown = {name.removeprefix("errno.") for name in names if name.startswith("errno.")}
     return shown | {errno.errorcode[number] for number, _ in SHORTAGES.values()}
@@ -71,7 +71,7 @@ def refusals() -> Iterator[ast.Call]:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_well_made(page: Path) -> None:
-    """Mandoc and groff have nothing to warn of."""
+    """mandoc and groff have no warnings."""
     lint = ["mandoc", "-T", "lint", "-W", "warning", str(page)]
     groff = ["man", "--warnings", "--local-file", str(page)]
     for command in (lint, groff):
@@ -81,7 +81,7 @@ def test_well_made(page: Path) -> None:
 
 
 def test_installed() -> None:
-    """Each page goes where man(1) looks."""
+    """Each page is installed where man(1) searches."""
     project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())
     data_files = project["tool"]["setuptools"]["data-files"]
     for page in PAGES:
@@ -98,12 +98,12 @@ def test_commands(name: str, parser: argparse.ArgumentParser) -> None:
 
 
 def test_options_of_all() -> None:
-    """What can be said without a command is there too."""
+    """The options that need no command are in the page, too."""
     assert options(build_parser()) <= flags(COMMAND_PAGE.partition(".Sh COMMANDS")[0])
 
 
 def test_help() -> None:
-    """Each command and each argument says what it is for."""
+    """Each command and each argument has a help text."""
     for name, parser in commands(build_parser()):
         for action in parser._actions:  # noqa: SLF001
             assert action.help, f"{name}: {action.metavar}"
@@ -111,7 +111,7 @@ def test_help() -> None:
 
 
 def test_exit_codes() -> None:
-    """Each exit code is there, in README too, and each that is there exists."""
+    """Each exit code is in the page, and in README; each exit code in the page exists."""
     codes = {value for value in vars(exitcodes).values() if isinstance(value, int)}
     section = COMMAND_PAGE.partition(".Sh EXIT STATUS")[2].partition(".Sh")[0]
     assert {int(code) for code in re.findall(r"^\.It (\d+)$", section, re.MULTILINE)} == codes
@@ -120,7 +120,7 @@ def test_exit_codes() -> None:
 
 
 def test_errnos() -> None:
-    """Each errno that a write can be refused with is there, and EIO."""
+    """Each errno that a write can be refused with is in the page, and EIO."""
     section = FILES_PAGE.partition(".Ss Errors")[2].partition(".Ss")[0]
     told = set(re.findall(r"^\.It Bq Er (\w+)$", section, re.MULTILINE))
     assert len(told) >= 12
@@ -128,14 +128,14 @@ def test_errnos() -> None:
 
 
 def test_profiles() -> None:
-    """The numbers of each profile are the arithmetic's."""
+    """The numbers of each profile are those of the arithmetic."""
     for name, one in PROFILES.items():
         row = f".It {name} Ta {one.window_pages} pages Ta {one.medium} Ta {one.oom} Ta {one.oom_priority}\n"
         assert row in FILES_PAGE
 
 
 def test_sensitivity() -> None:
-    """The table of windows is the arithmetic's."""
+    """The table of windows is that of the arithmetic."""
     asked, told = re.findall(r"^\.It Em (?:sensitivity|window) Ta (\d.*)$", FILES_PAGE, re.MULTILINE)
     windows = [window_of_sensitivity(int(one)) for one in asked.split(" Ta ")]
     assert [int(one) for one in told.split(" Ta ")] == windows
@@ -153,5 +153,5 @@ def test_sensitivity() -> None:
     ],
 )
 def test_what_must_be_known(promise: str) -> None:
-    """What an application must not learn by accident is there."""
+    """The page states what an application must know before it fails because of it."""
     assert promise in " ".join(FILES_PAGE.split())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How two listeners' events are compared."""
+"""How the events of two listeners are compared."""
 
 import math
 
@@ -26,12 +26,12 @@ NEAR_TIMES = st.lists(st.integers(0, 20).map(MS.__mul__), max_size=6).map(sorted
 
 
 def events(**levels: list[int]) -> Events:
-    """Return events by level, given in milliseconds."""
+    """Return events by level; times are given in milliseconds."""
     return {level: [time * MS for time in levels.get(level, [])] for level in LEVELS}
 
 
 def test_parse() -> None:
-    """An event that was read together with others counts as often as the counter said."""
+    """Events that were read together count as often as the counter said."""
     assert parse_stamps(["5 low 2", "7 critical 1", "9 low 1"]) == {
         "low": [5, 5, 9],
         "medium": [],
@@ -40,34 +40,34 @@ def test_parse() -> None:
 
 
 def test_event_for_event() -> None:
-    """As many on both sides are compared in their order; what is too far apart does not match."""
+    """Equal numbers on both sides are compared in order; events too far apart do not match."""
     told = compare([0, 10 * MS, 20 * MS], [1 * MS, 9 * MS, 26 * MS])
     assert (told.kernel, told.ours, told.matched) == (3, 3, 2)
     assert told.later_ms == [1.0, -1.0]
 
 
 def test_more_of_ours() -> None:
-    """Where ours are more, each of the kernel's is matched with the nearest one, none of ours twice."""
+    """If ours are more, each of the kernel's events matches the nearest of ours, and none of ours twice."""
     told = compare([10 * MS, 20 * MS], [8 * MS, 11 * MS, 12 * MS, 21 * MS])
     assert told.later_ms == [1.0, 1.0]
     assert compare([10 * MS, 10 * MS], [10 * MS, 11 * MS, 50 * MS]).later_ms == [0.0, 1.0]
 
 
 def test_read_together() -> None:
-    """Events of the kernel's that were read together do not all want the one of ours that is nearest."""
+    """Events of the kernel's that were read together do not all match the nearest one of ours."""
     told = compare([10 * MS, 10 * MS, 10 * MS], [7 * MS, 8 * MS, 9 * MS, 10 * MS])
     assert told.later_ms == [-2.0, -1.0, 0.0]
 
 
 def test_fewer_of_ours() -> None:
-    """What nobody heard is not matched."""
+    """Events that we did not signal match nothing."""
     assert compare([0, 100 * MS], [100 * MS]).matched == 1
     assert compare([0, 100 * MS], []).matched == 0
     assert math.isnan(compare([0], []).median_ms())
 
 
 def test_worker_was_late() -> None:
-    """An event of the kernel's is forestalled by one of ours after the event before, long before it."""
+    """An event of the kernel's is forestalled by one of ours after the previous event, long before it."""
     told = compare([10 * MS, 40 * MS, 80 * MS], [10 * MS, 20 * MS, 22 * MS, 41 * MS, 95 * MS])
     assert (told.matched, told.forestalled) == (2, 1)
     told = compare([10 * MS, 40 * MS], [10 * MS, 20 * MS, 22 * MS])
@@ -75,7 +75,7 @@ def test_worker_was_late() -> None:
 
 
 def best(kernel: list[int], ours: list[int]) -> tuple[int, int]:
-    """Return the most pairs and their least sum of differences, negative: all ways are tried."""
+    """Return the most pairs and the negated least sum of their differences; tries all combinations."""
     if not kernel or not ours:
         return 0, 0
     pairs, differences = best(kernel[1:], ours[1:])
@@ -86,7 +86,7 @@ def best(kernel: list[int], ours: list[int]) -> tuple[int, int]:
 
 @given(kernel=NEAR_TIMES, ours=NEAR_TIMES)
 def test_matching_is_the_best(kernel: list[int], ours: list[int]) -> None:
-    """Where both differ in number, no other way in their order has more pairs, or as many that are nearer."""
+    """If the numbers differ, no other matching in order has more pairs, or as many that are nearer."""
     assume(len(kernel) != len(ours))
     told = compare(kernel, ours)
     assert (told.matched, -sum(map(abs, told.later_ms)) * MS) == best(kernel, ours)
@@ -94,7 +94,7 @@ def test_matching_is_the_best(kernel: list[int], ours: list[int]) -> None:
 
 @given(kernel=TIMES, ours=TIMES)
 def test_matching_is_sound(kernel: list[int], ours: list[int]) -> None:
-    """No more is matched than either side has, and nothing that is further apart than the bound."""
+    """There are no more matches than events on either side, and none further apart than the bound."""
     told = compare(kernel, ours)
     assert told.matched == len(told.later_ms) <= min(len(kernel), len(ours))
     assert told.matched + told.forestalled <= len(kernel)
@@ -103,7 +103,7 @@ def test_matching_is_sound(kernel: list[int], ours: list[int]) -> None:
 
 
 def test_highest_level() -> None:
-    """An interval in which both heard the same highest level is equal; one that only one heard is not."""
+    """An interval is equal if both sides have the same highest level; if only one side has any, it is not."""
     kernel = events(low=[0, 150, 250], medium=[150], critical=[])
     ours = events(low=[10, 120, 350], medium=[170])
     assert agree(kernel, ours) == Agreement(equal=2, intervals=4)
@@ -111,13 +111,13 @@ def test_highest_level() -> None:
 
 
 def test_boundary() -> None:
-    """Two events that match are in the same interval, on whichever side of a boundary they fall."""
+    """Two events that match are in the same interval, whichever side of a boundary they are on."""
     assert agree(events(low=[0, 199, 301]), events(low=[1, 201, 299])) == Agreement(equal=3, intervals=3)
     assert agree(events(low=[0, 199]), events(low=[0, 206])) == Agreement(equal=1, intervals=3)
 
 
 def test_detection() -> None:
-    """A level counts as heard where a higher one was."""
+    """A level counts as detected if a higher level was."""
     kernel = events(low=[0, 100, 200], medium=[100])
     ours = events(low=[0, 300], critical=[100])
     told = detect(kernel, ours, "low")
@@ -128,7 +128,7 @@ def test_detection() -> None:
 
 
 def test_span() -> None:
-    """Events of one load are those between its beginning and its end."""
+    """The events of a load are those between its start and its end."""
     assert between(events(low=[1, 5, 9]), 5 * MS, 9 * MS) == events(low=[5])
     assert first(events(medium=[3], low=[4])) == 3 * MS
     assert first(events()) is None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What mountinfo says, and which mount is meant where none is named."""
+"""Parsing mountinfo, and which mount is taken when none is named."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ MOUNTINFO = r"""22 27 0:21 / /proc rw,relatime - proc proc rw
 
 @pytest.fixture
 def seen_mounts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let this process see the mounts above, and its environment name none."""
+    """Let this process see the mounts above, and no mount in its environment."""
     monkeypatch.setattr(mountinfo, "read_mountinfo", lambda: parse_mountinfo(MOUNTINFO))
     monkeypatch.delenv(mountinfo.MOUNT_VARIABLE, raising=False)
 
@@ -37,12 +37,12 @@ def seen_mounts(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_rows(number: int, mount: Mount) -> None:
-    """A row gives number, device, mountpoint without its escapes, and the type after the lone dash."""
+    """A row gives number, device, unescaped mountpoint, and the type after the lone dash."""
     assert parse_mountinfo(MOUNTINFO)[number] == mount
 
 
 def test_each_row_once() -> None:
-    """Rows come in their order, each once, and no text is no mount."""
+    """Rows keep their order, each once; empty text has no mounts."""
     assert [mount.mount_id for mount in parse_mountinfo(MOUNTINFO)] == [22, 27, 31, 32, 40, 41, 50]
     assert parse_mountinfo("") == []
 
@@ -53,20 +53,20 @@ def test_each_row_once() -> None:
     ids=["escaped backslash", "hash", "no UTF-8", "dash"],
 )
 def test_odd_mountpoints(escaped: str, mountpoint: str) -> None:
-    """An escape is undone once, and other bytes are left as they are."""
+    """An escape is decoded once, and other bytes are kept."""
     (mount,) = parse_mountinfo(f"36 35 98:0 / {escaped} rw - ext4 /dev/root rw\n")
     assert mount.mountpoint == mountpoint
 
 
 @pytest.mark.parametrize("character", ["\r", "\v", "\f", "\x1c", "\x85", "\u2028"], ids=ascii)
 def test_only_newline_ends_a_row(character: str) -> None:
-    """The kernel escapes no end of line but the newline: all others belong to the mountpoint."""
+    """The kernel escapes only the newline: other line ends belong to the mountpoint."""
     (mount,) = parse_mountinfo(f"36 35 98:0 / /mnt/a{character}b rw - ext4 /dev/root rw\n")
     assert mount.mountpoint == f"/mnt/a{character}b"
 
 
 def test_topmost() -> None:
-    """Of mounts stacked on one path the last lies on top; a path without a mount has none."""
+    """Of several mounts on one path the last is the topmost; a path without a mount has none."""
     rows = parse_mountinfo(MOUNTINFO)
     assert topmost(rows, "/mnt/p") == Mount(41, "0:41", "/mnt/p", "tmpfs")
     assert topmost(rows, "/mnt/p/") is None
@@ -75,13 +75,13 @@ def test_topmost() -> None:
 
 @pytest.mark.usefixtures("seen_mounts")
 def test_first_mount_is_found() -> None:
-    """Where nothing is named the first mount of our type in mountinfo is meant."""
+    """If none is named, the first mount of our type in mountinfo is taken."""
     assert find_pressurefs() == "/mnt/p"
 
 
 @pytest.mark.usefixtures("seen_mounts")
 def test_variable_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variable names the mount, before any in mountinfo; set but empty it names none."""
+    """The variable takes precedence over mountinfo; if it is set but empty, it names no mount."""
     monkeypatch.setenv("PRESSUREFS_MOUNT", "/elsewhere")
     assert find_pressurefs() == "/elsewhere"
     monkeypatch.setenv("PRESSUREFS_MOUNT", "")
@@ -90,7 +90,7 @@ def test_variable_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("seen_mounts")
 def test_no_mount(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where none is mounted and none named the answer is ENOENT, and says what was looked for."""
+    """If nothing is mounted and nothing named, the error is ENOENT and says what was searched for."""
     others = [row for row in parse_mountinfo(MOUNTINFO) if row.filesystem_type != mountinfo.FILESYSTEM_TYPE]
     monkeypatch.setattr(mountinfo, "read_mountinfo", lambda: others)
     with pytest.raises(FileNotFoundError, match=r"fuse\.pressurefs.*PRESSUREFS_MOUNT") as refused:
@@ -100,13 +100,13 @@ def test_no_mount(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("pid", ["self", os.getpid()], ids=["self", "pid"])
 def test_own_mounts(pid: int | str) -> None:
-    """This process's own mountinfo is read whole, by its number too: /proc is a proc."""
+    """This process's own mountinfo is read completely, also by its process id: /proc is a proc."""
     mounted = topmost(read_mountinfo(pid), "/proc")
     assert mounted is not None
     assert mounted.filesystem_type == "proc"
 
 
 def test_what_answers_is_not_dead(tmp_path: Path) -> None:
-    """A directory that answers is not dead, and a path that is not there is not either."""
+    """A directory that answers is not dead; neither is a path that does not exist."""
     assert not is_dead(str(tmp_path))
     assert not is_dead(str(tmp_path / "missing"))

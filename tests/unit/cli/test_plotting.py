@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A trace as a picture: what is drawn is what the arithmetic says, and the file is a PNG."""
+"""A trace as a picture: the picture shows what the arithmetic computes, and the file is a PNG."""
 
 import struct
 import subprocess
@@ -23,12 +23,12 @@ TRACE = Path(pressurefs.__file__).parent / "share" / "traces" / "stream-then-thr
     [(0.0, 0.01), (2.0, 0.01), (2.1, 0.02), (14.6, 0.1), (200.0, 1.0), (201.0, 2.0), (3600.0, 20.0)],
 )
 def test_bins_are_round(seconds: float, width: float) -> None:
-    """A bin's width is a round number, and there are two hundred of them at most."""
+    """The width of a bin is a round number, and there are at most two hundred bins."""
     assert bin_seconds(seconds) == pytest.approx(width)
 
 
 def test_pages_a_second() -> None:
-    """Pages of a bin are added up, and told for a second."""
+    """The pages of a bin are summed, and shown per second."""
     series = build_series([Sample(0.0, "/", 3, 1), Sample(0.004, "/", 4, 2), Sample(0.012, "/", 5, 5)], RFC)
     assert series.edges == pytest.approx([0.0, 0.01, 0.02])
     assert series.scanned == pytest.approx([700.0, 500.0])
@@ -50,7 +50,7 @@ def test_windows() -> None:
 
 
 def test_a_real_trace_is_drawn(tmp_path: Path) -> None:
-    """The recorded trace loses no page, its levels all occur, and the picture is a PNG of its full size."""
+    """No page of the recorded trace is lost, each level occurs, and the picture is a PNG of full size."""
     with TRACE.open() as lines:
         header, parsed = parse_trace(lines)
         samples = list(parsed)
@@ -67,7 +67,7 @@ def test_a_real_trace_is_drawn(tmp_path: Path) -> None:
 
 
 def test_an_odd_name_is_drawn(tmp_path: Path) -> None:
-    """Names that are no text, or would be formulas, do not stop the picture; nor does a lone moment."""
+    """Names that are not text, or would be read as formulas, are drawn; so is a trace of a single moment."""
     series = build_series([Sample(0.0, "/", 0, 0)], RFC)
     draw(series, Header("6.12", 4096, "replay"), "/\udcff$\\x$", RFC, str(tmp_path / "odd.png"))
     assert (tmp_path / "odd.png").stat().st_size > 0
@@ -75,7 +75,7 @@ def test_an_odd_name_is_drawn(tmp_path: Path) -> None:
 
 @pytest.fixture
 def two_cgroups(tmp_path: Path) -> str:
-    """A trace of two cgroups, of which none is the machine."""
+    """A trace of two cgroups, without samples of the machine."""
     header = Header("6.12", 4096, "replay")
     rows = [render_header(header), *(render_sample(Sample(1.0, name, 600, 6)) for name in ("/a", "/b"))]
     trace = tmp_path / "two.jsonl"
@@ -84,7 +84,7 @@ def two_cgroups(tmp_path: Path) -> str:
 
 
 def test_command(tmp_path: Path, two_cgroups: str) -> None:
-    """The command draws the cgroup that it is told, or that there is."""
+    """The command draws the cgroup that it is given, or the only one in the trace."""
     for trace, *options in (
         [str(TRACE)],
         [str(TRACE), "--profile", "mainline"],
@@ -105,7 +105,7 @@ def test_command(tmp_path: Path, two_cgroups: str) -> None:
     ],
 )
 def test_what_is_no_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str, why: str) -> None:
-    """A file that is no trace, or an empty one, is said to be that."""
+    """The message for a file that is no trace, or is empty, says so."""
     trace = tmp_path / "trace"
     trace.write_text(content)
     assert main(["plot", str(trace), "-o", str(tmp_path / "picture.png")]) == 1
@@ -113,7 +113,7 @@ def test_what_is_no_trace(tmp_path: Path, capsys: pytest.CaptureFixture[str], co
 
 
 def test_what_cannot_be_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str], two_cgroups: str) -> None:
-    """A wrong place or cgroup is named, and what there is instead."""
+    """A wrong output path is named; so is a wrong cgroup, with the cgroups that the trace has."""
     nowhere = str(tmp_path / "nowhere" / "picture.png")
     for words, code, message in (
         ([str(TRACE), "-o", nowhere], 1, f"{nowhere}: No such file or directory"),
@@ -126,7 +126,7 @@ def test_what_cannot_be_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 def test_without_matplotlib(tmp_path: Path) -> None:
-    """Where the extra is not installed, the message says what to install."""
+    """If the extra is not installed, the message says what to install."""
     program = (
         "import sys; sys.modules['matplotlib'] = None; from pressurefs.cli.main import main; sys.exit(main())"
     )

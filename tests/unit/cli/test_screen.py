@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is shown of the events that were heard: each once, at its own level, in what room there is."""
+"""What watch shows: each event once, at its own level, in the space that the terminal has."""
 
 from datetime import UTC, datetime
 
@@ -33,27 +33,27 @@ LOOK = Look(columns=80, rows=24, colour=False, blocks=True)
         ([(1, 1, 1)], [(0, 0, 1)]),
         ([(9, 4, 1)], [(5, 3, 1)]),
         ([(5, 0, 0), (4, 4, 1)], [(5, 0, 0), (0, 3, 1)]),
-        # Torn: oom is seen at low first, then higher up; one event of low makes up for it.
+        # Torn: the oom event is read at low first, then at the levels above; a low event corrects it.
         ([(1, 0, 0), (0, 1, 1)], [(1, 0, 0), (0, 0, 1)]),
         ([(1, 0, 0), (0, 1, 1), (1, 0, 0)], [(1, 0, 0), (0, 0, 1), (0, 0, 0)]),
         ([(1, 1, 0), (0, 0, 1), (2, 1, 0)], [(0, 1, 0), (0, 0, 1), (1, 0, 0)]),
     ],
 )
 def test_separation(heard: list[tuple[int, int, int]], told: list[tuple[int, int, int]]) -> None:
-    """An event that several eventfds heard is told once, as the highest; a torn one is made good."""
+    """An event on several eventfds counts once, at its highest level; torn readings are corrected."""
     separation = Separation()
     assert [separation.add(Counts(*one)) for one in heard] == told
 
 
 @given(st.lists(st.tuples(st.sampled_from(Level), st.integers(0, 2))))
 def test_separation_comes_right(events: list[tuple[Level, int]]) -> None:
-    """However readings tear events, in the end at least as many were told at or above each level as came."""
+    """However readings tear events, at least as many are counted at or above each level as occurred."""
     separation = Separation()
     readings = [[0, 0, 0] for _ in range(len(events) + 2)]
     for number, (level, lateness) in enumerate(events):
         for at in Level:
             if at <= level:
-                # Lower levels are added to first, and so are never read later.
+                # Lower levels are incremented first, and never read later.
                 readings[number + min(at, lateness)][at] += 1
     told = [separation.add(Counts(*one)) for one in readings]
     for level in Level:
@@ -63,7 +63,7 @@ def test_separation_comes_right(events: list[tuple[Level, int]]) -> None:
 
 
 def test_tally() -> None:
-    """Events leave the second and the minute, and stay in the total."""
+    """Events leave the last second and the last minute, and stay in the total."""
     tally = Tally()
     tally.add(100.0, Counts(3, 2, 1))
     tally.add(150.0, Counts(10, 0, 0))
@@ -78,7 +78,7 @@ def test_tally() -> None:
 
 @pytest.mark.parametrize("seconds", [0.25, 0.5, 1, 2, 3, 5, 10, 20])
 def test_columns(seconds: float) -> None:
-    """The last column is now's, the first a minute ago; what is older is in none."""
+    """The last column is the current second, the first is a minute ago; older events are in no column."""
     tally = Tally()
     for at in (1000.0, 1000.0 + seconds, 1060.0):
         tally.add(at, Counts(1, 0, 0))
@@ -90,7 +90,7 @@ def test_columns(seconds: float) -> None:
 
 
 def test_lines() -> None:
-    """A line is a time, a level and a count, the highest level first; a level without events has none."""
+    """A line is a time, a level and a count, highest level first; a level without events has no line."""
     moment = datetime(2026, 11, 23, 18, 5, 9, 70_000, tzinfo=UTC)
     assert render_lines(moment, Counts(2, 0, 1)).splitlines() == [
         "2026-11-23T18:05:09.070+00:00 oom +1",
@@ -119,12 +119,12 @@ def test_summary() -> None:
     ],
 )
 def test_age(seconds: float | None, text: str) -> None:
-    """An age is told in its largest unit."""
+    """An age is shown in its largest unit."""
     assert render_age(seconds) == text
 
 
 def test_strip() -> None:
-    """A step is twice as many events, and what is off the scale is at its top."""
+    """Each step means twice as many events; numbers beyond the scale are shown at its top."""
     counts = [0, 1, 2, 3, 4, 8, 16, 32, 64, 127, 128, 10**6]
     assert render_strip(counts, blocks=True) == " ▁▂▂▃▄▅▆▇▇██"
     assert render_strip(counts, blocks=False) == " .::-=+*##@@"
@@ -159,27 +159,27 @@ def test_picture() -> None:
 @pytest.mark.parametrize("columns", [1, 2, 7, 8, 9, 12, 20, 39, 40, 41, 60, 61, 67, 68, 80, 127, 250, 400])
 @pytest.mark.parametrize("rows", [1, 2, 4, 5, 9, 13, 50])
 def test_picture_fits(columns: int, rows: int) -> None:
-    """Nothing is wider or higher than the screen."""
+    """No line is wider than the screen, and there are no more lines than rows."""
     shown = picture(LOOK._replace(columns=columns, rows=rows))
     assert len(shown) <= rows
     assert max(map(len, shown)) <= columns
 
 
 def test_small_picture() -> None:
-    """Where there are few rows, the levels' numbers are what stays."""
+    """On a screen with few rows the numbers of the levels remain."""
     assert [row.split()[0] for row in picture(LOOK._replace(rows=4))] == ["memory", "oom", "medium", "low"]
     assert [row.split()[0] for row in picture(LOOK._replace(rows=9))][5:] == ["a", "oom", "medium", "low"]
 
 
 def test_plain_terminal() -> None:
-    """Without blocks everything is ASCII, and without colour nothing but text is sent."""
+    """Without blocks everything is ASCII; without colour only text is sent."""
     shown = "".join(picture(LOOK._replace(blocks=False), "/mnt/ü"))
     assert shown.isascii()
     assert shown.isprintable()
 
 
 def test_colours() -> None:
-    """With colour each row ends it, and a level that was never heard is faint."""
+    """With colour each row resets it at its end, and a level that never occurred is faint."""
     rows = [row for row in picture(LOOK._replace(colour=True)) if row]
     assert all(row.startswith("\x1b[") and row.endswith("\x1b[0m") for row in rows)
     assert rows[2].startswith("\x1b[2m")
@@ -188,7 +188,7 @@ def test_colours() -> None:
 
 
 def test_title_commands_no_terminal() -> None:
-    """A path with escape sequences in it is shown harmlessly."""
+    """Escape sequences in a path do not reach the terminal."""
     assert "\x1b" not in picture(LOOK, "/mnt/\x1b]0;x\x07\udcff\n")[0]
 
 
@@ -202,5 +202,5 @@ def test_title_commands_no_terminal() -> None:
     ],
 )
 def test_changes(before: list[str], after: list[str], sent: str) -> None:
-    """Only the rows that differ are sent, and rows that are gone are cleared."""
+    """Only rows that differ are sent, and rows that no longer exist are cleared."""
     assert render_changes(before, after) == sent

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""systemd is told what it waits for, and the unit lets us do our work."""
+"""Messages to systemd, and the unit: it lets the daemon do its work."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ from pressurefs import exitcodes
 from pressurefs.daemon.systemd import NOTIFY_VARIABLE, notify
 from tests.support.confining import UNIT, read_settings
 
-# What makes systemd give a service a mount namespace of its own: see systemd.exec(5).
+# The settings for which systemd gives a service its own mount namespace: see systemd.exec(5).
 MAKES_NAMESPACE = re.compile(
     r"(Private|Protect|Root|Mount|Bind|Extension)\w+|ProcSubset|\w+Paths|TemporaryFileSystem|DynamicUser"
 )
@@ -24,14 +24,14 @@ MAKES_NAMESPACE = re.compile(
 
 @pytest.fixture
 def manager() -> Iterator[socket.socket]:
-    """What a manager listens on, not bound yet."""
+    """The socket of a service manager, not bound yet."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as one:
         one.settimeout(10)
         yield one
 
 
 def test_in_the_file_system(manager: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A path is sent to."""
+    """A message is sent to a socket given by its path."""
     manager.bind(str(tmp_path / "notify"))
     monkeypatch.setenv(NOTIFY_VARIABLE, str(tmp_path / "notify"))
     notify("READY=1")
@@ -39,7 +39,7 @@ def test_in_the_file_system(manager: socket.socket, tmp_path: Path, monkeypatch:
 
 
 def test_abstract(manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that begins with @ is an abstract socket's."""
+    """A name that begins with @ is that of an abstract socket."""
     manager.bind(f"\0pressurefs-test-{os.getpid()}")
     monkeypatch.setenv(NOTIFY_VARIABLE, f"@pressurefs-test-{os.getpid()}")
     notify("STOPPING=1")
@@ -48,7 +48,7 @@ def test_abstract(manager: socket.socket, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("address", [None, "", "/nowhere/at/all", "@nobody-listens", "vsock:2:1", "relative"])
 def test_nobody_listens(address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is no manager, or one of another kind, nothing happens and nothing stays open."""
+    """If there is no manager, or it has another kind of socket, nothing is sent and nothing stays open."""
     if address is None:
         monkeypatch.delenv(NOTIFY_VARIABLE, raising=False)
     else:
@@ -61,7 +61,7 @@ def test_nobody_listens(address: str | None, monkeypatch: pytest.MonkeyPatch) ->
 def test_manager_that_does_not_read(
     manager: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full queue is not waited for."""
+    """The daemon does not wait for a manager whose queue is full."""
     path = str(tmp_path / "notify")
     manager.bind(path)
     monkeypatch.setenv(NOTIFY_VARIABLE, path)
@@ -75,7 +75,7 @@ def test_manager_that_does_not_read(
 
 
 def test_unit_is_well_made(tmp_path: Path) -> None:
-    """systemd has nothing to say about the unit, but for where the command is."""
+    """systemd-analyze reports nothing about the unit, except for the path of the command."""
     unit = tmp_path / UNIT.name
     command = f"{sys.executable} -m pressurefs"
     unit.write_text(UNIT.read_text().replace("ExecStart=pressurefs ", f"ExecStart={command} "))
@@ -86,18 +86,18 @@ def test_unit_is_well_made(tmp_path: Path) -> None:
 
 
 def test_unit_makes_no_mount_namespace() -> None:
-    """Inside one, nobody would see the mount."""
+    """The unit makes no mount namespace: other processes would not see a mount inside it."""
     assert [name for name in read_settings() if MAKES_NAMESPACE.fullmatch(name)] == []
 
 
 def test_unit_waits_until_the_mount_answers() -> None:
-    """systemd is told, and lets us at the device.  What else we need, mounts that are confined show."""
+    """The unit is of type notify, and allows /dev/fuse.  Confined mounts test the other permissions."""
     assert read_settings()["Type"] == "notify"
     assert read_settings()["DeviceAllow"] == "/dev/fuse rw"
 
 
 def test_unit_gives_up_where_nothing_will_change() -> None:
-    """No restart follows an exit code that the next try would have too."""
+    """No restart follows an exit code that the next start would end with, too."""
     lasting = [
         exitcodes.USAGE,
         exitcodes.MOUNTPOINT_UNUSABLE,

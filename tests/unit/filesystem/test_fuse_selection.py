@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which binding is chosen, and which library a package takes."""
+"""Which binding is chosen, and which library a package loads."""
 
 import errno
 import functools
@@ -39,7 +39,7 @@ def bind(patch: pytest.MonkeyPatch, **outcomes: Any) -> None:
 
 
 def package(version: int) -> Any:
-    """Return a package whose library says that it is that version."""
+    """Return a package whose library reports this version."""
     return SimpleNamespace(_libfuse=SimpleNamespace(fuse_version=lambda: version))
 
 
@@ -59,7 +59,7 @@ def package(version: int) -> Any:
 def test_chosen(
     asked: str | None, fusepy: object, mfusepy: object, chosen: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """fusepy is taken where it works, else mfusepy; $PRESSUREFS_FUSE chooses otherwise."""
+    """fusepy is taken if it works, else mfusepy; $PRESSUREFS_FUSE chooses otherwise."""
     bind(monkeypatch, fusepy=fusepy, mfusepy=mfusepy)
     monkeypatch.delenv(FUSE_VARIABLE, raising=False)
     if asked is not None:
@@ -79,7 +79,7 @@ def test_chosen(
 def test_unavailable(
     asked: str, fusepy: object, mfusepy: object, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be had is told for each package that was tried, and nothing else is taken instead."""
+    """The error names the reason for each package that was tried, and no other package is taken instead."""
     bind(monkeypatch, fusepy=fusepy, mfusepy=mfusepy)
     monkeypatch.setenv(FUSE_VARIABLE, asked)
     with pytest.raises(BindingUnavailable) as refused:
@@ -89,13 +89,13 @@ def test_unavailable(
 
 @pytest.mark.parametrize(("number", "major", "version"), [(29, 2, "2.9"), (39, 3, "3.9"), (317, 3, "3.17")])
 def test_version(number: int, major: int, version: str) -> None:
-    """Versions are told as libfuse names them: two digits, and three since 3.10."""
+    """Versions are shown as libfuse writes them: two digits, and three since 3.10."""
     assert read_version(package(number), major) == version
 
 
 @pytest.mark.parametrize(("number", "major"), [(29, 3), (314, 2), (39, 2)])
 def test_wrong_library(number: int, major: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A library of another major version than the package's structs is refused."""
+    """A library whose major version differs from that of the package's structs is refused."""
     monkeypatch.setenv(LIBRARY_VARIABLE, "/opt/it.so")
     with pytest.raises(OSError, match=r"^\[Errno 80\] \$FUSE_LIBRARY_PATH=/opt/it\.so is libfuse") as refused:
         read_version(package(number), major)
@@ -103,7 +103,7 @@ def test_wrong_library(number: int, major: int, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first library that is there is named to the package, and to nobody after it."""
+    """The package is given the first library that exists; later callers do not see that setting."""
     monkeypatch.delenv(LIBRARY_VARIABLE, raising=False)
     for names, taken in (
         (("no-such.so", "libc.so.6", "last.so"), "libc.so.6"),
@@ -115,7 +115,7 @@ def test_library(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_library_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A library that the user has named is left as it is."""
+    """A library that the user has named is kept."""
     monkeypatch.setenv(LIBRARY_VARIABLE, "/opt/it.so")
     with library("libc.so.6"):
         assert os.environ[LIBRARY_VARIABLE] == "/opt/it.so"

@@ -27,7 +27,7 @@ def judged(profile: Thresholds, scanned: int, reclaimed: int) -> tuple[int, Leve
     ids=["rfc", "mainline"],
 )
 def test_profile_numbers(profile: Thresholds, numbers: tuple[int, int, int, int]) -> None:
-    """Window, medium, oom and priority of a profile are those of the text that it is named for."""
+    """Window, medium, oom and priority of a profile are those of the text that the profile is named after."""
     assert profile[:4] == numbers
 
 
@@ -45,14 +45,14 @@ def test_level_numbers_and_words(level: Level, number: int, word: str) -> None:
     [(0, 0), (0, 1), (0, 2**40), (1, 1), (512, 512), (512, 513), (1, 2**40)],
 )
 def test_nothing_wasted_is_index_0(profile: Thresholds, scanned: int, reclaimed: int) -> None:
-    """Nothing scanned, or at least as much reclaimed as scanned, is index 0 and low."""
+    """If nothing is scanned, or no less reclaimed than scanned, the index is 0 and the level low."""
     assert judged(profile, scanned, reclaimed) == (0, Level.LOW)
 
 
 @EACH_PROFILE
 @pytest.mark.parametrize("scanned", [1, 2, 511, 512, 513, 2**40])
 def test_nothing_reclaimed_is_index_100(profile: Thresholds, scanned: int) -> None:
-    """Pages scanned and none reclaimed are index 100 and oom, however many they are."""
+    """If pages are scanned and none is reclaimed, the index is 100 and the level oom, however many pages."""
     assert judged(profile, scanned, 0) == (100, Level.OOM)
 
 
@@ -86,7 +86,7 @@ def test_thresholds(profile: str, scanned: int, reclaimed: int, index: int, leve
     [(0, Level.LOW), (79, Level.LOW), (80, Level.OOM), (100, Level.OOM)],
 )
 def test_equal_thresholds_leave_out_medium(index: int, level: Level) -> None:
-    """Where medium and oom begin at the same index, nothing is medium."""
+    """If medium and oom begin at the same index, no window is medium."""
     assert level_of(index, RFC._replace(medium=80, oom=80)) is level
 
 
@@ -101,7 +101,7 @@ def test_rfc_arithmetic(scanned: int, reclaimed: int, window: int) -> None:
 
 @given(scanned=SOME_PAGES, reclaimed=PAGES, window=st.integers(1, 2**20))
 def test_mainline_arithmetic(scanned: int, reclaimed: int, window: int) -> None:
-    """The kernel's index rounds to pages of scanned plus reclaimed; the window's size is nothing to it."""
+    """The kernel's index rounds to pages of scanned plus reclaimed; the size of the window does not count."""
     scale = scanned + reclaimed
     wasted = ceil(scale * (1 - Fraction(min(reclaimed, scanned), scanned)))
     expected = floor(Fraction(100 * wasted, scale))
@@ -111,7 +111,7 @@ def test_mainline_arithmetic(scanned: int, reclaimed: int, window: int) -> None:
 @EACH_PROFILE
 @given(scanned=PAGES, reclaimed=PAGES)
 def test_index_is_a_percentage(profile: Thresholds, scanned: int, reclaimed: int) -> None:
-    """The index lies between 0 and 100, whatever the pages."""
+    """The index is between 0 and 100 for any numbers of pages."""
     assert 0 <= judged(profile, scanned, reclaimed)[0] <= 100
 
 
@@ -133,5 +133,5 @@ def test_index_is_never_below_the_exact_percentage(
 def test_more_reclaimed_is_no_more_pressure(
     profile: Thresholds, scanned: int, reclaimed: int, more: int
 ) -> None:
-    """Of two windows that scanned alike, the one that reclaimed more has no higher index and level."""
+    """Of two windows that scanned equally, the one that reclaimed more has no higher index or level."""
     assert judged(profile, scanned, reclaimed + more) <= judged(profile, scanned, reclaimed)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an administrator may turn, and what each turn changes."""
+"""What an administrator can tune, and what each setting changes."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -47,13 +47,13 @@ def test_sensitivity_formula(sensitivity: int) -> None:
 
 @given(st.integers(0, 99))
 def test_more_sensitivity_is_a_smaller_window(sensitivity: int) -> None:
-    """Each step of sensitivity makes the window smaller."""
+    """Each step up in sensitivity makes the window smaller."""
     assert window_of_sensitivity(sensitivity + 1) < window_of_sensitivity(sensitivity)
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES.keys())
 def test_start(profile: Thresholds) -> None:
-    """Nothing turned is the profile, and its window is the one of the default sensitivity."""
+    """Before any setting the thresholds are the profile's, and the window is the default sensitivity's."""
     assert state(Tunables(profile)) == (SENSITIVITY_DEFAULT, profile)
     assert profile.window_pages == window_of_sensitivity(SENSITIVITY_DEFAULT)
 
@@ -68,7 +68,7 @@ def test_sensitivity_turns_the_window_and_nothing_else(profile: Thresholds, valu
 
 
 def test_window_override_lasts_until_the_sensitivity_is_written() -> None:
-    """A window that was set stays, whatever else is turned, until the sensitivity is written again."""
+    """A window that was set stays, whatever else is set, until the sensitivity is written again."""
     tunables = Tunables(RFC)
     tunables.set_window(7)
     tunables.set_level_medium(10)
@@ -92,7 +92,7 @@ def test_window_override_lasts_until_the_sensitivity_is_written() -> None:
     ],
 )
 def test_ends_of_the_ranges(name: str, value: int, field: str) -> None:
-    """The ends of a range are in it, and a setting changes its own threshold alone."""
+    """Both ends of a range are allowed, and a setting changes only its own threshold."""
     tunables = Tunables(MAINLINE)
     SETTINGS[name](tunables, value)
     assert tunables.thresholds._asdict() == MAINLINE._asdict() | {field: value}
@@ -114,7 +114,7 @@ def test_ends_of_the_ranges(name: str, value: int, field: str) -> None:
     ],
 )
 def test_out_of_range_changes_nothing(name: str, value: int) -> None:
-    """A value out of range raises ValueError and leaves everything as it was."""
+    """A value out of range raises ValueError and changes nothing."""
     tunables = Tunables(MAINLINE)
     with pytest.raises(ValueError, match=r"\d"):
         SETTINGS[name](tunables, value)
@@ -123,7 +123,7 @@ def test_out_of_range_changes_nothing(name: str, value: int) -> None:
 
 @given(st.lists(st.tuples(st.sampled_from(sorted(SETTINGS)), st.integers(-5, 120)), max_size=30))
 def test_thresholds_stay_sound(turns: list[tuple[str, int]]) -> None:
-    """No order of settings, good and bad, leaves the ranges or puts medium above oom."""
+    """No order of good and bad settings leaves the ranges or puts medium above oom."""
     tunables = Tunables(RFC)
     for name, value in turns:
         before = state(tunables)

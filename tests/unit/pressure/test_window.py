@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""When a window is full, and what is left in it afterwards."""
+"""When a window is full, and what remains in it afterwards."""
 
 from typing import Any
 
@@ -34,19 +34,19 @@ def contents(window: Window) -> tuple[int, int]:
     ("scanned", "full"), [(0, False), (1, False), (W - 1, False), (W, True), (W + 1, True), (9 * W, True)]
 )
 def test_full(scanned: int, full: bool) -> None:  # noqa: FBT001, a column of the table
-    """A window is full when as many pages were scanned as it is large, or more."""
+    """A window is full when the scanned pages reach or exceed its size."""
     assert (Window().add(sample(scanned), RFC) is not None) == full
 
 
 def test_reclaimed_pages_fill_nothing() -> None:
-    """A window is filled by scanning alone, not by what was reclaimed."""
+    """Only scanned pages fill a window, not reclaimed pages."""
     window = Window()
     assert window.add(sample(0, 100 * W), RFC) is None
     assert contents(window) == (0, 100 * W)
 
 
 def test_large_sample_is_one_window() -> None:
-    """A sample of many windows' size gives one verdict over all of it, and leaves no rest."""
+    """A sample of several windows' size gives one verdict over all of it, and leaves no rest."""
     window = Window()
     verdict = window.add(sample(10 * W + 7, 5 * W), RFC)
     assert verdict is not None
@@ -55,7 +55,7 @@ def test_large_sample_is_one_window() -> None:
 
 
 def test_verdict_tells_the_last_sample() -> None:
-    """A verdict carries the sums, and time, cgroup and priority of the sample that filled the window."""
+    """A verdict has the sums, and time, cgroup and priority of the sample that filled the window."""
     window = Window()
     assert window.add(sample(W - 1, 100, time=1.0, cgroup="/a", priority=12), RFC) is None
     verdict = window.add(sample(1, 12, time=2.5, cgroup="/a", priority=9), RFC)
@@ -63,7 +63,7 @@ def test_verdict_tells_the_last_sample() -> None:
 
 
 def test_nothing_expires() -> None:
-    """Pages of long ago count as much as those of a moment ago."""
+    """Old pages count as much as recent pages."""
     window = Window()
     assert window.add(sample(W - 1, time=0.0), RFC) is None
     assert window.add(sample(1, time=1e9), RFC) is not None
@@ -72,7 +72,7 @@ def test_nothing_expires() -> None:
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES.keys())
 @pytest.mark.parametrize(("above", "judges"), [(-1, True), (0, True), (1, False)])
 def test_priority_threshold(profile: Any, above: int, judges: bool) -> None:  # noqa: FBT001, a column
-    """At the priority threshold or below an empty sample is a full window of failure, above it nothing."""
+    """At or below the priority threshold an empty sample is a full window of failure; above it, nothing."""
     priority = profile.oom_priority + above
     verdict = Window().add(sample(0, 0, priority=priority), profile)
     if judges:
@@ -91,19 +91,19 @@ def test_low_priority_is_diluted(priority: int) -> None:
 
 
 def test_low_priority_adds_to_its_own_sample() -> None:
-    """A low priority's window comes on top of what its own sample scanned and reclaimed."""
+    """The window of a low priority is added to what its own sample scanned and reclaimed."""
     verdict = Window().add(sample(W, W // 2, priority=0), MAINLINE)
     assert verdict == Verdict(0.0, "/", 2 * W, W // 2, 0, 75, Level.MEDIUM, injected=W)
 
 
 def test_unknown_priority_is_not_priority_0() -> None:
-    """A source that knows no priority never takes the priority's path."""
+    """A sample without a priority is never judged by the priority."""
     assert Window().add(sample(W - 1, 0, priority=None), RFC) is None
 
 
 @given(st.lists(SAMPLES, max_size=50))
 def test_every_page_is_judged_once(samples: list[Sample]) -> None:
-    """Sums of verdicts and rest are the sums of the samples and of one window for each low priority."""
+    """The verdicts and the rest sum up to the samples plus one window for each low priority."""
     window = Window()
     verdicts = [verdict for one in samples if (verdict := window.add(one, RFC))]
     desperate = sum(one.priority is not None and one.priority <= RFC.oom_priority for one in samples)
@@ -127,7 +127,7 @@ def test_window_is_judged_as_soon_as_it_is_full(samples: list[Sample], size: int
 
 
 def test_window_made_smaller_is_judged_with_the_next_sample() -> None:
-    """Thresholds come with each sample: pages that fill a smaller window are judged at the next look."""
+    """Thresholds come with each sample: pages that fill a smaller window are judged with the next sample."""
     window = Window()
     assert window.add(sample(100), RFC) is None
     assert window.add(sample(0), RFC._replace(window_pages=64)) is not None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The grammar of a registration."""
+"""The grammar of a line that registers."""
 
 import errno
 
@@ -25,7 +25,7 @@ BLANKS = [b" ", b"\t", b"\n", b"\v", b"\f", b"\r", b"\xa0"]
 LEVEL_WORDS = {b"low": LOW, b"medium": MEDIUM, b"oom": OOM, b"critical": OOM}
 MODE_WORDS = {b"default": Mode.DEFAULT, b"hierarchy": Mode.HIERARCHY, b"local": Mode.LOCAL}
 
-# Bytes that come near the grammar often, and any bytes at all.
+# Bytes that are often almost a line of the grammar, and any other bytes.
 LIKELY = st.lists(
     st.sampled_from(
         [
@@ -68,7 +68,7 @@ EDGES = st.lists(st.sampled_from(BLANKS), max_size=4).map(b"".join)
     ids=lambda value: repr(value)[:40] if isinstance(value, bytes) else "",
 )
 def test_request(written: bytes, request_: Request) -> None:
-    """A well-formed line gives the descriptors' numbers modulo 2^32, and its rest unread."""
+    """A well-formed line gives the descriptors' numbers modulo 2^32, and its rest unparsed."""
     assert parse_request(written) == request_
 
 
@@ -81,7 +81,7 @@ def test_request(written: bytes, request_: Request) -> None:
     ids=lambda written: repr(written)[:30],
 )
 def test_malformed_request(written: bytes) -> None:
-    """A line that is not numbers, single spaces and a rest is refused with EINVAL, and a reason."""
+    """A line other than numbers, single spaces and a rest is refused with EINVAL and a reason."""
     with pytest.raises(Refusal) as refused:
         parse_request(written)
     assert (refused.value.number, refused.value.errno) == (errno.EINVAL, errno.EINVAL)
@@ -90,19 +90,19 @@ def test_malformed_request(written: bytes) -> None:
 
 @pytest.mark.parametrize("blank", BLANKS, ids=repr)
 def test_blanks(blank: bytes) -> None:
-    """Each of the seven blanks is nothing at either end of a line, many of them are no more."""
+    """Each of the seven blanks is ignored at both ends of a line, however many there are."""
     assert parse_request(blank * 3 + b"52 51 low" + blank * 2) == Request(52, 51, b"low")
 
 
 @pytest.mark.parametrize("byte", [b"\x1c", b"\x1f", b"\x85", b"\xe2\x80\x83", b"_", b"\x7f"], ids=repr)
 def test_what_is_no_blank(byte: bytes) -> None:
-    """What other alphabets call a space belongs to the line."""
+    """Space characters of other alphabets belong to the line."""
     assert parse_request(b"52 51 low" + byte).wish == b"low" + byte
 
 
 @pytest.mark.parametrize("filling", [b" ", b"\0", b"\n"], ids=repr)
 def test_longest_line(filling: bytes) -> None:
-    """4096 bytes are read, 4097 are refused whole with E2BIG, whatever they are filled with."""
+    """4096 bytes are parsed; 4097 are refused as a whole with E2BIG, whatever the bytes are."""
     assert parse_request(b"52 51 low".ljust(LINE_BYTES_MAX, filling)) == Request(52, 51, b"low")
     with pytest.raises(Refusal) as refused:
         parse_request(b"52 51 low".ljust(LINE_BYTES_MAX + 1, filling))
@@ -111,14 +111,14 @@ def test_longest_line(filling: bytes) -> None:
 
 @pytest.mark.parametrize("word", LEVEL_WORDS)
 def test_levels(word: bytes) -> None:
-    """Each level has its word, and critical is cgroup v1's word of oom; no mode given is told as none."""
+    """Each level has its word, and critical is cgroup v1's word for oom; without a mode the wish has none."""
     assert parse_wish(word) == Wish(LEVEL_WORDS[word], None)
 
 
 @pytest.mark.parametrize("rest", [b"", b",", b",junk", b",local,x y"], ids=repr)
 @pytest.mark.parametrize("mode", MODE_WORDS)
 def test_modes(mode: bytes, rest: bytes) -> None:
-    """A mode follows the first comma; whatever follows the second is not looked at."""
+    """The mode follows the first comma; what follows the second comma is ignored."""
     assert parse_wish(b"medium," + mode + rest) == Wish(MEDIUM, MODE_WORDS[mode])
 
 
@@ -152,7 +152,7 @@ def test_well_formed_line_round_trips(
     wraps: int,
     edges: tuple[bytes, bytes],
 ) -> None:
-    """What was put into a well-formed line comes out of it, whatever stands around it."""
+    """What a well-formed line was made from is parsed from it, whatever blanks and bytes surround it."""
     wish = level if mode is None else level + b"," + mode
     line = edges[0] + b" ".join([*(b"%d" % (fd + wraps * 2**32) for fd in fds), wish]) + edges[1]
     assert parse_request(line) == Request(fds[0], fds[1] if len(fds) == 2 else None, wish)
@@ -161,7 +161,7 @@ def test_well_formed_line_round_trips(
 
 @given(ANY_BYTES)
 def test_any_bytes_are_read_or_refused(written: bytes) -> None:
-    """No bytes at all bring forth anything but a value or a Refusal with EINVAL or E2BIG."""
+    """Any bytes at all give a value or a Refusal with EINVAL or E2BIG, and nothing else."""
     for parse in (parse_request, parse_wish, parse_injection, parse_number, parse_word):
         try:
             parse(written)
@@ -175,7 +175,7 @@ def test_any_bytes_are_read_or_refused(written: bytes) -> None:
 
 @given(ANY_BYTES)
 def test_request_numbers_fit_32_bits(written: bytes) -> None:
-    """What a line names as a descriptor is a 32-bit int, and the rest never holds a NUL."""
+    """A descriptor of a parsed line is a 32-bit int, and the rest never contains a NUL."""
     try:
         request = parse_request(written)
     except Refusal:
@@ -189,7 +189,7 @@ def test_request_numbers_fit_32_bits(written: bytes) -> None:
 
 @pytest.mark.parametrize("wish", [b"low", b"oom,hierarchy", b"nonsense", b""])
 def test_poll_line(wish: bytes) -> None:
-    """A line that begins with "poll " names no descriptor, and the rest is its wish."""
+    """A line that begins with "poll " names no descriptor, and its rest is the wish."""
     line = b" poll " + wish
     if wish:
         assert parse_request(line) == Request(None, None, wish)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The grammar against what a kernel's cgroup.event_control answered, row by row.
+"""The grammar, compared row by row with what a kernel's cgroup.event_control answered.
 
-Here a descriptor is only a number: 52 is a good eventfd, 51 the good control file, every other one is closed.
+Here a descriptor is only a number: 52 is a valid eventfd, 51 the valid control file, all others are closed.
 """
 
 import errno
@@ -16,8 +16,8 @@ from tests.conformance.table import Row, bytes_of, read_rows
 
 EVENT_FD, CONTROL_FD = 52, 51
 
-# Rows that the text alone does not decide, by their case's name, and what decides them.  Nor does it
-# decide the rows in which nothing is written: those are about other system calls.
+# Rows that the text alone does not decide, by the name of their case, with what decides them.  The rows in
+# which nothing is written are not decided by it either: they are about other system calls.
 NOT_THE_GRAMMARS = {
     r"efd = .*|cfd = .*": "what kind of file the descriptor is",
     r"pressure_level fd of a removed cgroup.*": "whether the cgroup is there",
@@ -26,14 +26,14 @@ NOT_THE_GRAMMARS = {
     r"record split.*|pwrite.*|writev.*": "how bytes came to be one write",
 }
 
-# Where the common grammar of both control files says yes and the kernel said no.
+# Lines that the common grammar of both control files accepts and the kernel refused.
 DEPARTURES = {
     "unknown level oom": "oom is the level's name in vmpressure; cgroup.event_control itself refuses it"
 }
 
 
 def answer(written: bytes) -> int:
-    """Answer as the write would: the byte count, or a negative errno."""
+    """Return what the write would: the byte count, or a negative errno."""
     try:
         request = parse_request(written)
         if request.control_fd is None:
@@ -54,7 +54,7 @@ GRAMMAR_ROWS = [
 
 @pytest.mark.parametrize("row", GRAMMAR_ROWS, ids=lambda row: row.case)
 def test_answers_as_the_kernel(row: Row) -> None:
-    """The grammar answers a line as the kernel did, but for the departures that are named."""
+    """The grammar answers a line as the kernel did, except for the departures listed here."""
     if row.case in DEPARTURES:
         assert answer(bytes_of(row.written)) == len(bytes_of(row.written))
         return
@@ -63,7 +63,7 @@ def test_answers_as_the_kernel(row: Row) -> None:
 
 
 def test_rows_are_sorted_out_by_name() -> None:
-    """Every exception and departure names a row that there is, and all other lines are the grammar's."""
+    """Each exception and departure names an existing row, and the grammar decides all other lines."""
     cases = [row.case for row in ROWS]
     assert all(any(re.fullmatch(one, case) for case in cases) for one in NOT_THE_GRAMMARS)
     assert set(DEPARTURES) <= {row.case for row in GRAMMAR_ROWS}
@@ -71,6 +71,6 @@ def test_rows_are_sorted_out_by_name() -> None:
 
 
 def test_oom_is_critical() -> None:
-    """The level that cgroup.event_control refuses is the one that it calls critical."""
+    """The level that cgroup.event_control refuses is the level that it calls critical."""
     assert parse_wish(b"oom") == parse_wish(b"critical")
     assert parse_wish(b"oom").level is Level.OOM

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""struct vmpressure_notify: sixteen bytes in the place of a line."""
+"""struct vmpressure_notify: sixteen bytes in place of a line."""
 
 import errno
 import struct
@@ -18,7 +18,7 @@ U32 = st.integers(0, 2**32 - 1)
 
 
 def notify(magic: int, level: int, event_fd: int, control_fd: int) -> bytes:
-    """Lay out the struct as the contract says: two unsigned, two signed, little-endian."""
+    """Return the bytes of the struct as documented: two unsigned, two signed, little-endian."""
     unsigned = magic.to_bytes(4, "little") + level.to_bytes(4, "little")
     return (
         unsigned + event_fd.to_bytes(4, "little", signed=True) + control_fd.to_bytes(4, "little", signed=True)
@@ -27,14 +27,14 @@ def notify(magic: int, level: int, event_fd: int, control_fd: int) -> bytes:
 
 @given(level=U32, event_fd=S32, control_fd=S32)
 def test_round_trip(level: int, event_fd: int, control_fd: int) -> None:
-    """Every struct of the right magic and length is read as it was laid out; -1 is no control file."""
+    """Each struct of the right magic and length is parsed as it was laid out; -1 means no control file."""
     control = None if control_fd == -1 else control_fd
     assert parse_request(notify(MAGIC, level, event_fd, control_fd)) == Request(event_fd, control, level)
 
 
 @pytest.mark.parametrize(("number", "level"), [(0, Level.LOW), (1, Level.MEDIUM), (2, Level.OOM)])
 def test_levels(number: int, level: Level) -> None:
-    """The enums are plain numbers, and bring no mode."""
+    """The enums are plain numbers, and give no mode."""
     assert parse_wish(number) == Wish(level, None)
 
 
@@ -58,7 +58,7 @@ def test_unknown_version(version: int) -> None:
 
 @pytest.mark.parametrize("length", [4, 8, 15, 17, 32, 4096, 4097])
 def test_wrong_length(length: int) -> None:
-    """A struct of another length is EINVAL; one that is too long for any write is E2BIG."""
+    """A struct of another length is EINVAL; if it is too long for any write, E2BIG."""
     with pytest.raises(Refusal) as refused:
         parse_request(notify(MAGIC, 0, 3, -1).ljust(length, b"\0")[:length])
     assert refused.value.number == (errno.E2BIG if length > 4096 else errno.EINVAL)
@@ -66,7 +66,7 @@ def test_wrong_length(length: int) -> None:
 
 @given(st.binary(max_size=64).filter(lambda written: written[1:4] != b"PMV"))
 def test_told_apart(written: bytes) -> None:
-    """What does not bear the mark is never read as a struct."""
+    """Bytes without the magic are never parsed as a struct."""
     try:
         assert not isinstance(parse_request(written).wish, int)
     except Refusal as refusal:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What holds of every record, whatever its bytes: of lines, of structs and of injections."""
+"""What is true of every record, whatever its bytes: of lines, of structs and of injections."""
 
 import errno
 import os
@@ -40,7 +40,7 @@ def parsed(record: bytes) -> Request | int:
 
 
 def answered(record: bytes) -> Answer:
-    """Answer as the mount would to a writer who has these two descriptors."""
+    """Return what the mount would answer to a process with these two descriptors."""
     try:
         request = parse_request(record)
         if request.event_fd is not None:
@@ -64,7 +64,7 @@ def answered(record: bytes) -> Answer:
 @example(b"poll \0 low")
 @example(b"\1PMV\0" + b"\0" * 11)
 def test_answers_as_the_model(record: bytes) -> None:
-    """Protocol and model, written apart from one contract, agree on every line and struct."""
+    """The grammar and the model, written apart from one specification, agree on every line and struct."""
     assert answered(record) == answer(record, WRITER)
 
 
@@ -74,13 +74,13 @@ def test_nothing_counts_after_a_nul(record: bytes, rest: bytes) -> None:
     """A line means the same whatever follows its first NUL."""
     line = record.partition(b"\0")[0][: LINE_BYTES_MAX - 21]
     written = line + b"\0" + rest
-    assume(b"PMV" not in (line[1:4], written[1:4]))  # what has that there is a struct
+    assume(b"PMV" not in (line[1:4], written[1:4]))  # else it is a struct
     assert parsed(written) == parsed(line)
 
 
 @given(NEAR_LINES, EDGES, EDGES)
 def test_blanks_around_do_not_count(line: bytes, before: bytes, after: bytes) -> None:
-    """A line means the same whatever blanks stand around it, unless they make it too long."""
+    """A line means the same whatever blanks surround it, unless they make it too long."""
     line = line.partition(b"\0")[0]
     assert parsed(before + line + after) == parsed(line)
 
@@ -103,7 +103,7 @@ PAGES = st.integers(0, 2**63 - 1)
 
 @given(CGROUPS, PAGES, PAGES, st.none() | st.integers(0, PRIORITY_MAX))
 def test_sample_round_trips(name: str, scanned: int, reclaimed: int, priority: int | None) -> None:
-    """Pages, priority and cgroup that are written to inject come out of it, up to blanks at its end."""
+    """Pages, priority and cgroup written to inject are parsed unchanged, except for blanks at the end."""
     words = [f"{scanned} {reclaimed}", *([] if priority is None else [str(priority)]), f"/{name}"]
     record = os.fsencode(" ".join(words))
     cgroup = os.fsdecode(record[record.index(b"/") :].rstrip(b" \t\n\v\f\r\xa0"))
@@ -120,7 +120,7 @@ def test_sample_round_trips(name: str, scanned: int, reclaimed: int, priority: i
     | ANY_BYTES
 )
 def test_injection_is_a_level_or_pages(record: bytes) -> None:
-    """Whatever is accepted is a level or pages within range, for one cgroup named in one line."""
+    """An accepted injection is a level or pages within range, for one cgroup, in one line."""
     try:
         injection = parse_injection(record)
     except Refusal as refusal:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The grammar of the files that are no registration: an injection, and a number."""
+"""The grammar of the files that register nothing: an injection, and a number."""
 
 import errno
 
@@ -30,7 +30,7 @@ LOW, MEDIUM, OOM = Level
     ids=repr,
 )
 def test_injection(written: bytes, injection: Injection) -> None:
-    """An injection is a level, or pages and perhaps a priority, and a cgroup, the machine if none."""
+    """An injection is a level, or pages and perhaps a priority, and a cgroup; without one, the machine."""
     assert parse_injection(written) == injection
 
 
@@ -43,7 +43,7 @@ def test_injection(written: bytes, injection: Injection) -> None:
     ids=repr,
 )
 def test_malformed_injection(written: bytes) -> None:
-    """Neither a level nor pages, a cgroup without slash, or more pages than 64 bits hold: EINVAL."""
+    """EINVAL: neither a level nor pages, a cgroup without a slash, or more pages than 64 bits hold."""
     with pytest.raises(Refusal) as refused:
         parse_injection(written)
     assert refused.value.number == errno.EINVAL
@@ -63,7 +63,7 @@ def test_number(written: bytes, number: int) -> None:
     "written", [b"", b"\n", b"-1", b"+1", b"1.0", b"0x10", b"1 2", b"1_0", b"\xb2", b"9" * 20, b"9" * 4096]
 )
 def test_malformed_number(written: bytes) -> None:
-    """Signs, fractions, other bases, two numbers or more digits than any value has: EINVAL."""
+    """EINVAL: signs, fractions, other bases, two numbers, or more digits than any value has."""
     with pytest.raises(Refusal) as refused:
         parse_number(written)
     assert refused.value.number == errno.EINVAL

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the log is told of refused writes, and how often."""
+"""What is logged of refused writes, and how often."""
 
 import errno
 import logging
@@ -18,13 +18,13 @@ def _listening(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_line_says_who_what_and_why(caplog: pytest.LogCaptureFixture) -> None:
-    """A refusal's line names the user, the errno by its name, and the reason in words."""
+    """A line names the user, the errno by its name, and the reason in words."""
     assert Refusals().note(1000, BAD_LINE, 0.0)
     assert caplog.messages == ["refused uid 1000: EINVAL: the line is nonsense"]
 
 
 def test_once_per_cause_and_user(caplog: pytest.LogCaptureFixture) -> None:
-    """The same cause of the same user is told once; another user, errno or reason is another cause."""
+    """The same cause of the same user is logged once; another user, errno or reason is another cause."""
     refusals = Refusals()
     causes = [
         (1000, BAD_LINE),
@@ -41,7 +41,7 @@ def test_once_per_cause_and_user(caplog: pytest.LogCaptureFixture) -> None:
     ("later", "told"), [(0.0, False), (REPEAT_SECONDS - 0.5, False), (REPEAT_SECONDS, True)]
 )
 def test_told_again_after_a_while(later: float, told: bool) -> None:  # noqa: FBT001, a column
-    """A cause is told again when the time has passed, counted from the line and not from the last try."""
+    """A cause is logged again after the interval, which begins with the line, not with the last refusal."""
     refusals = Refusals()
     assert refusals.note(1000, BAD_LINE, 50.0)
     assert not refusals.note(1000, BAD_LINE, 50.0 + later / 2)
@@ -49,7 +49,7 @@ def test_told_again_after_a_while(later: float, told: bool) -> None:  # noqa: FB
 
 
 def test_burst_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
-    """However many users refuse at once, no more lines come than a burst; the next burst has room again."""
+    """However many users' writes are refused, only a burst is logged; the next burst has room again."""
     refusals = Refusals()
     first = [refusals.note(uid, BAD_LINE, 0.001 * uid) for uid in range(1000)]
     assert (first.count(True), len(caplog.messages)) == (BURST_LINES, BURST_LINES)
@@ -57,7 +57,7 @@ def test_burst_is_bounded(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_what_a_burst_hid_is_told_later() -> None:
-    """A cause that the burst kept from the log counts as untold."""
+    """A cause that the full burst kept out of the log counts as not logged."""
     refusals = Refusals()
     for uid in range(BURST_LINES):
         refusals.note(uid, BAD_LINE, 0.0)
@@ -66,7 +66,7 @@ def test_what_a_burst_hid_is_told_later() -> None:
 
 
 def test_memory_is_bounded() -> None:
-    """Causes without end, slow enough that each is told, are not remembered without end."""
+    """However many causes are logged, slowly enough to log each, their memory is bounded."""
     refusals = Refusals()
     told = sum(refusals.note(uid, BAD_LINE, float(uid)) for uid in range(10_000))
     remembered = [len(value) for value in vars(refusals).values() if isinstance(value, dict)]

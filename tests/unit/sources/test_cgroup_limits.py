@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whose reclaim it is: what memory.stat and memory.events say of a tree of cgroups."""
+"""Which reclaim belongs to which limit, by memory.stat and memory.events of a tree of cgroups."""
 
 import os
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def sampled(tmp_path: Path) -> Iterator[Sampled]:
 @pytest.mark.parametrize(
     ("listened", "limited", "owner", "found"),
     [
-        # one listener: its own limit, one below, one above, another's
+        # one listener: the limit is its own, one below, one above, or of another branch
         ("/a", "/a", "/a", "/a"),
         ("/a", "/a", "/a/b", "/a"),
         ("/a", "/a/b", "/a/b", "/a/"),
@@ -38,7 +38,7 @@ def sampled(tmp_path: Path) -> Iterator[Sampled]:
         ("/a/b", "/a", "/a/d", ""),
         ("/a/b", "/a/d", "/a/d", ""),
         ("/a", "/e", "/e", ""),
-        # child and parent: counted once, where the limit is
+        # listeners at child and parent: counted once, where the limit is
         ("/a /a/b", "/a/b", "/a/b", "/a/b"),
         ("/a /a/b", "/a", "/a/b", "/a"),
         ("/a /a/b", "/a", "/a", "/a"),
@@ -48,18 +48,18 @@ def sampled(tmp_path: Path) -> Iterator[Sampled]:
         ("/a /a/b/c", "/a/b/c", "/a/b/c", "/a/b/c"),
         ("/a /a/b /a/b/c", "/a/b", "/a/b/c", "/a/b"),
         ("/a/b /a/d", "/a/d", "/a/d", "/a/d"),
-        # a listener at the top: the cgroups right below it, by name
+        # a listener at the top: the cgroups directly below it, by name
         ("/", "/a", "/a", "/a"),
         ("/", "/a/b", "/a/b", "/a/"),
         ("/", "/e", "/e", "/e"),
         ("/ /a/b", "/a/b", "/a/b", "/a/b"),
         ("/ /a/b", "/a/d", "/a/d", "/a/"),
-        # the machine's
+        # global reclaim
         ("/ /a /a/b", "", "/a/b", ""),
     ],
 )
 def test_whose_it_is(sampled: Sampled, listened: str, limited: str, owner: str, found: str) -> None:
-    """Pages are the cgroup's whose limit was reached, or an unnamed one's below who hears of it, once."""
+    """Pages count once: for the cgroup whose limit was reached, or unnamed below the nearest listener."""
     sampled.listen_to(*listened.split())
     for limit in ("max", "high", "max"):
         if limited:
@@ -71,7 +71,7 @@ def test_whose_it_is(sampled: Sampled, listened: str, limited: str, owner: str, 
 
 @pytest.mark.parametrize("who", ["kswapd", "proactive"])
 def test_what_is_no_limits(sampled: Sampled, who: str) -> None:
-    """What kswapd and proactive reclaim scan is not a limit's, though one is reached."""
+    """What kswapd and proactive reclaim scan belongs to no limit, even if a limit is reached."""
     sampled.listen_to("/a")
     sampled.tree.reach("/a")
     sampled.tree.scan("/a", 5000, 4000, who)
@@ -80,7 +80,7 @@ def test_what_is_no_limits(sampled: Sampled, who: str) -> None:
 
 
 def test_kernel_that_does_not_tell_who(tmp_path: Path) -> None:
-    """Where memory.stat has one number for all reclaim, that is taken."""
+    """If memory.stat has a single number for all reclaim, that number is taken."""
     tree = Cgroupfs(tmp_path, told_apart=False)
     tree.make("/a")
     sampled = Sampled(tmp_path, tree)
@@ -92,7 +92,7 @@ def test_kernel_that_does_not_tell_who(tmp_path: Path) -> None:
 
 
 def test_both_at_their_limits(sampled: Sampled) -> None:
-    """A parent's sample has what its child's has not."""
+    """A parent's sample contains what its child's sample does not."""
     sampled.listen_to("/a", "/a/b")
     for limited, pages in (("/a/b", 100), ("/a", 7)):
         sampled.tree.reach(limited)
@@ -101,7 +101,7 @@ def test_both_at_their_limits(sampled: Sampled) -> None:
 
 
 def test_files_are_read_one_after_another(sampled: Sampled, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a child shows and its parent, read before, does not show yet is counted once."""
+    """Pages in a child's file that are not yet in its parent's, which was read before, count once."""
     sampled.listen_to("/a", "/a/b")
     child = sampled.sampler._cgroups["/a/b"]  # noqa: SLF001
     read = child.read
@@ -123,7 +123,7 @@ def test_files_are_read_one_after_another(sampled: Sampled, monkeypatch: pytest.
 
 
 def test_pages_come_after_the_event(sampled: Sampled) -> None:
-    """Reclaim that goes on without another event is the limit's for LIMIT_SECONDS, stalls or not."""
+    """For LIMIT_SECONDS, with or without stalls, reclaim without another event belongs to the limit."""
     sampled.is_stalled = True
     sampled.listen_to("/a")
     sampled.tree.reach("/a")
@@ -137,7 +137,7 @@ def test_pages_come_after_the_event(sampled: Sampled) -> None:
 
 
 def test_late_statistics(sampled: Sampled) -> None:
-    """Where the machine does not stall, what comes LATE_SECONDS after the event is the limit's, not later."""
+    """If the machine does not stall, pages belong to the limit until LATE_SECONDS after the event."""
     sampled.listen_to("/a")
     sampled.tree.reach("/a")
     sampled.look()
@@ -149,7 +149,7 @@ def test_late_statistics(sampled: Sampled) -> None:
 
 @pytest.mark.parametrize("disturbance", ["machine", "parent", "nobody"])
 def test_late_statistics_of_a_cgroup_that_others_work_in(sampled: Sampled, disturbance: str) -> None:
-    """Where the machine stalls or the parent is at its limit, pages long after the event are theirs."""
+    """If the machine stalls or the parent is at its limit, pages long after the event are theirs."""
     sampled.listen_to("/a", "/a/b")
     sampled.tree.reach("/a/b")
     for _ in range(8):
@@ -164,7 +164,7 @@ def test_late_statistics_of_a_cgroup_that_others_work_in(sampled: Sampled, distu
 
 
 def test_first_look_after_a_while(sampled: Sampled) -> None:
-    """What was scanned while nobody looked is nobody's: an hour of the machine's reclaim is among it."""
+    """Pages scanned between two distant reads belong to no limit: an hour of global reclaim is among them."""
     sampled.listen_to("/a")
     sampled.tree.scan("/a", 10**6, 10**6)
     sampled.tree.reach("/a")
@@ -175,7 +175,7 @@ def test_first_look_after_a_while(sampled: Sampled) -> None:
 
 @pytest.mark.parametrize("listened", ["/a/b", "/a", "/a /a/b", "/"])
 def test_second_sign_of_oom(sampled: Sampled, listened: str) -> None:
-    """A limit at which nothing is left to reclaim is two samples of priority 0, once."""
+    """A limit at which nothing can be reclaimed gives two samples of priority 0, once."""
     sampled.listen_to(*listened.split())
     where = "/a/b" if "/a/b" in listened else "/a/"
     sampled.tree.reach("/a/b", times=20)
@@ -189,7 +189,7 @@ def test_second_sign_of_oom(sampled: Sampled, listened: str) -> None:
 
 
 def test_second_sign_is_oom(sampled: Sampled) -> None:
-    """A cgroup at whose limit nothing is left is judged oom, however much was reclaimed just before."""
+    """A cgroup with nothing to reclaim at its limit is judged oom, however much was reclaimed before."""
     engine = Engine(Registry(), Tunables(RFC))
     sampled.listen_to("/a")
     sampled.tree.reach("/a", "oom")
@@ -200,7 +200,7 @@ def test_second_sign_is_oom(sampled: Sampled) -> None:
 
 
 def test_counters_that_go_backwards(sampled: Sampled) -> None:
-    """Numbers below the last ones count for nothing, and the next are counted from there."""
+    """A number below the previous one counts for nothing, and the next is counted from it."""
     sampled.listen_to("/a")
     sampled.tree.reach("/a")
     sampled.tree.scan("/a", 64, 64)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which cgroups are held open, and when one is looked at: when a limit is reached, else hardly ever."""
+"""Which cgroups are held open, and when each is read: when its limit is reached, else hardly ever."""
 
 import errno
 import itertools
@@ -27,7 +27,7 @@ from tests.support.cgroupfs import Sampled
 
 
 def place(fd: int) -> str:
-    """Return the path of an open file, or what it was; nothing for a descriptor that is closed."""
+    """Return the path of an open file, or its last path if it is removed; "" for a closed descriptor."""
     try:
         return os.readlink(f"/proc/self/fd/{fd}").removesuffix(" (deleted)")
     except FileNotFoundError:
@@ -35,7 +35,7 @@ def place(fd: int) -> str:
 
 
 class Alarm:
-    """An epoll set that plain files can be added to, and that a test rings."""
+    """A replacement of an epoll set, to which plain files can be added and which a test can ring."""
 
     def __init__(self) -> None:
         self.rung: list[int] = []
@@ -43,37 +43,37 @@ class Alarm:
         self._fd = os.eventfd(0)
 
     def register(self, fd: int, events: int) -> None:
-        """Take any file."""
+        """Add any file."""
         assert events == select.EPOLLPRI
         self.fds.add(fd)
 
     def modify(self, fd: int, events: int) -> None:
-        """Ring where the file is gone, as the kernel's poll says of it."""
+        """Ring if the file is removed, as the kernel's poll does."""
         assert events == select.EPOLLPRI
         if os.fstat(fd).st_nlink == 0:
             self.rung.append(fd)
 
     def poll(self, seconds: float) -> list[tuple[int, int]]:
-        """Return what was rung since."""
+        """Return what was rung since the last call."""
         assert seconds == 0
         rung, self.rung = self.rung, []
         return [(fd, select.EPOLLPRI) for fd in rung]
 
     def ring(self, path: Path) -> None:
-        """Ring for the file that is or was at a path, where it is known."""
+        """Ring for the file with a path, which it has or had, if that file was added."""
         self.rung += [fd for fd in self.fds if place(fd) == str(path)]
 
     def fileno(self) -> int:
-        """Be a descriptor."""
+        """Return a descriptor."""
         return self._fd
 
     def close(self) -> None:
-        """Close it."""
+        """Close that descriptor."""
         os.close(self._fd)
 
 
 class Reads:
-    """Notes which files are read, and lets those fail that were removed, as the kernel's do."""
+    """Records which files are read; reading a removed file fails, as with the kernel's files."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.paths: list[str] = []
@@ -88,17 +88,17 @@ class Reads:
         monkeypatch.setattr(HeldFile, "read", noting_read)
 
     def take(self) -> set[str]:
-        """Return which files were read since the last time."""
+        """Return which files were read since the last call."""
         paths, self.paths = self.paths, []
         return set(paths)
 
 
 class Alarmed(Sampled):
-    """A sampler of files that have an alarm."""
+    """A sampler whose files have an alarm."""
 
     @classmethod
     def make(cls, path: Path, monkeypatch: pytest.MonkeyPatch) -> Self:
-        """Put the alarm in epoll's place."""
+        """Put the alarm in the place of epoll."""
         alarm = Alarm()
         with monkeypatch.context() as patched:
             patched.setattr(select, "epoll", lambda: alarm)
@@ -109,21 +109,21 @@ class Alarmed(Sampled):
     alarm: Alarm
 
     def ring(self, cgroup: str) -> None:
-        """Let a limit be reached, and ring where the kernel would."""
+        """Reach a limit, and ring where the kernel would."""
         self.tree.reach(cgroup)
         while cgroup:
             self.alarm.ring(self.tree.path / cgroup.strip("/") / "memory.events")
             cgroup = cgroup.rpartition("/")[0]
 
     def waits(self) -> float:
-        """Return how long the sampler wants to be left alone."""
+        """Return how long the sampler wants to sleep."""
         return self.sampler.next_look() - self.now
 
 
 @pytest.fixture
 def alarmed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Alarmed]:
     before = os.listdir("/proc/self/fd")
-    monkeypatch.setattr(time, "thread_time", lambda: 0.0)  # whatever the machine takes
+    monkeypatch.setattr(time, "thread_time", lambda: 0.0)  # however slow the machine is
     alarmed = Alarmed.make(tmp_path, monkeypatch)
     yield alarmed
     alarmed.close()
@@ -137,13 +137,13 @@ def files(alarmed: Sampled, *cgroups: str) -> set[str]:
 
 
 def open_files(alarmed: Sampled) -> set[str]:
-    """Return the paths of the tree's files that this process has open."""
+    """Return which files of the tree this process has open, by their paths."""
     held = map(place, map(int, os.listdir("/proc/self/fd")))
     return {path for path in held if path.startswith(f"{alarmed.tree.path}/")}
 
 
 def test_asleep(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While no limit is reached there is no next look, and a look reads nothing."""
+    """While no limit is reached no read is scheduled, and a sample reads nothing."""
     alarmed.listen_to("/a", "/a/b", "/e")
     reads = Reads(monkeypatch)
     assert alarmed.waits() == math.inf
@@ -153,7 +153,7 @@ def test_asleep(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_pace(alarmed: Alarmed) -> None:
-    """After the alarm looks follow closely while pages are scanned, then loosely, then none does."""
+    """After the alarm, reads are frequent while pages are scanned, then rare, then none is scheduled."""
     alarmed.listen_to("/e")
     alarmed.ring("/e")
     alarmed.look()
@@ -170,18 +170,18 @@ def test_pace(alarmed: Alarmed) -> None:
 
 
 def test_only_who_is_due(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The alarm of one cgroup has that one read, and its ancestors, and nobody else."""
+    """After the alarm of a cgroup, that cgroup and its ancestors are read, and no other."""
     alarmed.listen_to("/a", "/a/b", "/a/b/c", "/a/d", "/e")
     reads = Reads(monkeypatch)
     alarmed.ring("/a/b")
     alarmed.look()
-    # /a tells that a limit below it was reached, so its children are asked whether it was theirs.
+    # /a counts that a limit below it was reached, so its children are read to find out whose.
     asked = {str(alarmed.tree.path / "a/d/memory.events")}
     assert reads.take() == files(alarmed, "/a", "/a/b") | asked
 
 
 def test_alarm_of_a_child_alone(alarmed: Alarmed) -> None:
-    """Where the parent's alarm is late, the child's has both looked at, and nothing is counted twice."""
+    """If the parent's alarm is late, the child's alarm has both read, and nothing is counted twice."""
     alarmed.listen_to("/a", "/a/b")
     events = alarmed.tree.path / "a/b/memory.events"
     for pages in (None, 40, 41):
@@ -192,7 +192,7 @@ def test_alarm_of_a_child_alone(alarmed: Alarmed) -> None:
 
 
 def test_without_an_alarm(tmp_path: Path) -> None:
-    """Files that cannot be polled, those of a plain directory, are looked at 40 times a second."""
+    """Files that cannot be polled, such as those of a plain directory, are read 40 times a second."""
     sampled = Sampled(tmp_path)
     sampled.listen_to("/a")
     for _ in range(5):
@@ -202,21 +202,21 @@ def test_without_an_alarm(tmp_path: Path) -> None:
 
 
 def test_only_what_is_listened_to_is_open(alarmed: Alarmed) -> None:
-    """The files of those cgroups are open that somebody listens to, from then until nobody does."""
+    """A cgroup's files are open from its first listener to the end of its last one."""
     for listened in (("/a", "/e"), ("/a/b/c",), ()):
         alarmed.listen_to(*listened)
         assert open_files(alarmed) == files(alarmed, *listened)
 
 
 def test_cgroup_that_is_not_there(alarmed: Alarmed) -> None:
-    """A cgroup that is missing, or has no memory controller, disturbs no other."""
+    """A cgroup that is missing, or has no memory controller, does not affect the others."""
     (alarmed.tree.path / "bare").mkdir()
     alarmed.listen_to("/a", "/nowhere", "/bare")
     assert open_files(alarmed) == files(alarmed, "/a")
 
 
 def test_listeners_at_the_top(alarmed: Alarmed) -> None:
-    """The cgroups right below the top are sampled as they come and go, looked for once a second."""
+    """The cgroups directly below the top are sampled while they exist; the top is listed once a second."""
     alarmed.listen_to("/")
     assert open_files(alarmed) == files(alarmed, "/a", "/e")
     assert alarmed.waits() == pytest.approx(FAR_SECONDS)
@@ -230,7 +230,7 @@ def test_listeners_at_the_top(alarmed: Alarmed) -> None:
 
 
 def test_listing_that_takes_long(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The dearer it is to see which cgroups are below the top, the less often that is done."""
+    """The more time it takes to list the cgroups below the top, the less often that is done."""
     clock = itertools.count(0.0, 3 * LISTING_CORE_SHARE)
     monkeypatch.setattr(time, "thread_time", lambda: next(clock))
     alarmed.listen_to("/")
@@ -238,7 +238,7 @@ def test_listing_that_takes_long(alarmed: Alarmed, monkeypatch: pytest.MonkeyPat
 
 
 def test_removed(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A removed cgroup yields nothing more and is closed, and the others go on."""
+    """A removed cgroup gives no more samples and is closed; the others continue."""
     alarmed.listen_to("/a/d", "/e", "/a")
     Reads(monkeypatch)
     alarmed.ring("/a/d")
@@ -252,7 +252,7 @@ def test_removed(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_switched_off_and_on(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cgroup whose memory controller goes, which wakes nobody, is sampled again when it is back."""
+    """A cgroup that loses its memory controller, which rings no alarm, is sampled again with a new one."""
     alarmed.listen_to("/e")
     Reads(monkeypatch)
     alarmed.look()
@@ -272,9 +272,9 @@ def test_switched_off_and_on(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_made_again(alarmed: Alarmed) -> None:
-    """Another cgroup under the name of one that is gone has its own files read."""
+    """A new cgroup with the name of a removed one has its own files read."""
     alarmed.listen_to("/e")
-    # Moved and not removed: else the file system could give its number to the next.
+    # Moved, not removed: otherwise the file system could give its inode number to the next directory.
     (alarmed.tree.path / "e").rename(alarmed.tree.path / "gone")
     alarmed.tree.make("/e")
     alarmed.listen_to("/e")
@@ -285,7 +285,7 @@ def test_made_again(alarmed: Alarmed) -> None:
 
 
 def test_removed_while_its_parent_looks(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cgroup that is found to be gone when its parent is looked at is dropped, and the parent goes on."""
+    """A cgroup that proves to be removed when its parent is read is dropped, and the parent continues."""
     alarmed.listen_to("/a", "/a/d")
     Reads(monkeypatch)
     alarmed.ring("/a/b")
@@ -298,7 +298,7 @@ def test_removed_while_its_parent_looks(alarmed: Alarmed, monkeypatch: pytest.Mo
 
 
 class Shortage:
-    """Lets the files of a tree be opened so many times and no more."""
+    """Lets the files of a tree be opened a limited number of times."""
 
     def __init__(self, alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch, left: int) -> None:
         self.left = left
@@ -316,7 +316,7 @@ class Shortage:
         monkeypatch.setattr(alarmed.root, "open", short_open)
 
     def take_refused(self) -> int:
-        """Return how often somebody has tried in vain since the last time."""
+        """Return how many times opening has failed since the last call."""
         refused, self._refused = self._refused, 0
         return refused
 
@@ -324,7 +324,7 @@ class Shortage:
 def test_shortage(
     alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Without descriptors a cgroup is not sampled, that is told once, and the others are."""
+    """Without descriptors a cgroup is not sampled, which is logged once; the others are sampled."""
     Shortage(alarmed, monkeypatch, 3 * 2 + 1)
     alarmed.listen_to("/a", "/a/b", "/a/d", "/e")
     assert len(open_files(alarmed)) == 6
@@ -332,7 +332,7 @@ def test_shortage(
 
 
 def test_shortage_passes(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What could not be opened is tried again after a while, at the cost of one call, until it is open."""
+    """A file that could not be opened is tried again after a while, with one call, until it is open."""
     shortage = Shortage(alarmed, monkeypatch, 3)
     alarmed.listen_to("/a", "/a/b", "/e")
     assert open_files(alarmed) == files(alarmed, "/a")
@@ -368,7 +368,7 @@ def test_watches_run_out(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_top_that_cannot_be_listed(alarmed: Alarmed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While there is no descriptor to list with, the cgroups below the top stay as they were."""
+    """While no descriptor is free for listing the top, the cgroups below it stay as they were."""
     alarmed.listen_to("/")
 
     def no_children(path: str) -> list[tuple[str, int]]:
@@ -380,7 +380,7 @@ def test_top_that_cannot_be_listed(alarmed: Alarmed, monkeypatch: pytest.MonkeyP
 
 
 def test_top_leaves_descriptors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Listeners at the top take no more than half of the descriptors: registrations need theirs."""
+    """Listeners at the top use at most half of the descriptors: registrations need the others."""
     monkeypatch.setattr(resource, "getrlimit", lambda _: (8, 8))
     sampled = Sampled(tmp_path)
     sampled.listen_to("/")

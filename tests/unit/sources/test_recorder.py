@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The recorder: what a source saw is what a replay plays."""
+"""The recorder: a replay plays the samples that the source gave."""
 
 import fcntl
 import io
@@ -27,7 +27,7 @@ SAMPLES = [Sample(moment, "/a", number, 1, number) for number, moment in enumera
 
 
 class LookedAt:
-    """A source that has nothing to tell for an hour, and keeps when it was asked."""
+    """A source without samples that asks to be read in an hour, and records when it is read."""
 
     name = "looked at"
     limits = "none"
@@ -38,35 +38,35 @@ class LookedAt:
         self.closed = False
 
     def start(self, now: float) -> None:
-        """Count as a look."""
+        """Record this as a read."""
         self.looks.append(now)
 
     def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
-        """Listen to nobody."""
+        """Ignore the cgroups."""
 
     def read(self, now: float) -> Sequence[Sample | Verdict]:
-        """Find nothing."""
+        """Record the time; return nothing."""
         self.looks.append(now)
         return []
 
     def next_look(self) -> float | None:
-        """Ask for an hour."""
+        """Ask for the next read in an hour."""
         return self.looks[-1] + 3600.0
 
     def close(self) -> None:
-        """Keep that it was closed."""
+        """Record that the source was closed."""
         self.closed = True
 
 
 class Rung(LookedAt):
-    """A source that waits for its alarm alone, which rings; at the second look it is over."""
+    """A source that waits only for its alarm, which rings; the second read is the last."""
 
     def __init__(self) -> None:
         super().__init__()
         self._fd = self.alarm_fd = os.eventfd(1)
 
     def next_look(self) -> float | None:
-        """Want none without the alarm, then none at all."""
+        """Ask first for no read without the alarm, then for none at all."""
         return math.inf if len(self.looks) < 3 else None
 
     def close(self) -> None:
@@ -76,22 +76,22 @@ class Rung(LookedAt):
 
 
 class Judging(LookedAt):
-    """A source that has judged some windows at its first look, and nothing more to come."""
+    """A source that gives judged windows at its first read, and then ends."""
 
     def __init__(self, windows: Sequence[Verdict]) -> None:
         super().__init__()
         self._windows = windows
 
     def read(self, now: float) -> Sequence[Sample | Verdict]:
-        """Tell them."""
+        """Return the windows."""
         return [window._replace(time=now) for window in self._windows]
 
     def next_look(self) -> None:
-        """Be over."""
+        """Ask for no further read."""
 
 
 def test_record_waits_for_an_alarm() -> None:
-    """A source that wants no look until its alarm rings, however long that may be, is looked at then."""
+    """A source that asks for no read before its alarm is read when the alarm rings, however late."""
     source = Rung()
     record(source, io.StringIO(), None)
     assert len(source.looks) == 3
@@ -99,7 +99,7 @@ def test_record_waits_for_an_alarm() -> None:
 
 
 def test_record_of_a_replay_is_the_trace() -> None:
-    """Until its source ends the recorder writes all samples, with times since the start."""
+    """Until its source ends the recorder writes all samples, with the times since the start."""
     file = io.StringIO()
     record(ReplaySource(SAMPLES), file, None)
     header, samples = parse_trace(file.getvalue().splitlines())
@@ -111,7 +111,7 @@ def test_record_of_a_replay_is_the_trace() -> None:
 
 @given(st.lists(ANY_SAMPLES, max_size=30), st.sampled_from(sorted(PROFILES)))
 def test_record_of_windows_gives_the_same_windows(samples: list[Sample], profile: str) -> None:
-    """Windows that a source has judged itself, some by priority, are judged the same when they are played."""
+    """Windows that a source has judged, some by priority, are judged the same when they are replayed."""
     window, thresholds = Window(), PROFILES[profile]
     judged = [verdict for one in samples if (verdict := window.add(one, thresholds))]
     file = io.StringIO()
@@ -122,7 +122,7 @@ def test_record_of_windows_gives_the_same_windows(samples: list[Sample], profile
 
 
 def test_time_never_goes_backwards() -> None:
-    """Windows that come in another order than they were filled in make a trace that can be read."""
+    """Windows that come in another order than they were filled in still make a valid trace."""
 
     class Unordered(Judging):
         def read(self, now: float) -> Sequence[Sample | Verdict]:
@@ -135,7 +135,7 @@ def test_time_never_goes_backwards() -> None:
 
 
 def test_record_ends_in_time() -> None:
-    """A source that asks to be left alone for longer does not keep the recorder past its seconds."""
+    """A source that asks for a longer sleep does not prolong the record beyond its seconds."""
     source = LookedAt()
     began = time.monotonic()
     record(source, io.StringIO(), 0.01)
@@ -144,7 +144,7 @@ def test_record_ends_in_time() -> None:
 
 
 def test_record_looks_once_more_at_the_end() -> None:
-    """What happened in the last sleep is in the record: the last look is not before the end."""
+    """The record contains the events of the last sleep: the last read is not before the end."""
     source = LookedAt()
     record(source, io.StringIO(), 0.01)
     assert source.looks[-1] - source.looks[0] >= 0.01
@@ -152,7 +152,7 @@ def test_record_looks_once_more_at_the_end() -> None:
 
 @pytest.mark.parametrize("seconds", [None, math.inf, 5.0])
 def test_interrupted_record_is_whole(seconds: float | None) -> None:
-    """An interruption ends the record, closes the source, and leaves a trace that can be read."""
+    """An interrupt ends the record, closes the source, and leaves a valid trace."""
 
     class Interrupted(LookedAt):
         def read(self, now: float) -> list[Sample]:
@@ -171,7 +171,7 @@ def test_interrupted_record_is_whole(seconds: float | None) -> None:
 
 
 def test_writer_whom_nobody_reads(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A pipe that is not read holds up nobody: the trace ends somewhere, and what came before is whole."""
+    """A pipe that nobody reads delays nobody: the trace ends early, and is complete up to there."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
@@ -193,7 +193,7 @@ def test_writer_whom_nobody_reads(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 
 def test_writer_ends_whole(tmp_path: Path) -> None:
-    """What was put before the end is written at the end."""
+    """What was put in before the end is written at the end."""
     path = tmp_path / "trace"
     writer = TraceWriter(path, LookedAt())
     writer.start(0.0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The replay source: a recorded trace comes back at its own moments."""
+"""The replay source: samples of a recorded trace come at their own times."""
 
 import errno
 import math
@@ -36,7 +36,7 @@ def write_trace(path: Path, samples: list[Sample]) -> Path:
 
 
 def play(source: ReplaySource, start: float) -> list[Sample]:
-    """Look exactly when the source asks for it, until nothing is to come."""
+    """Read exactly when the source asks for it, until it ends."""
     source.start(start)
     seen: list[Sample] = []
     while (look := source.next_look()) is not None:
@@ -46,7 +46,7 @@ def play(source: ReplaySource, start: float) -> list[Sample]:
 
 @given(times=TIMES, start=st.floats(0, 1e9), speed=st.floats(1e-3, 1e6))
 def test_samples_come_at_their_moment(times: list[float], start: float, speed: float) -> None:
-    """A sample comes at start + t / speed and not a moment earlier, and carries that moment."""
+    """A sample comes at start + t / speed, not earlier, and carries that time."""
     source = ReplaySource([Sample(time, "/", number, 0) for number, time in enumerate(times)], speed)
     source.start(start)
     for moment in sorted({start + time / speed for time in times}):
@@ -63,7 +63,7 @@ def test_samples_come_at_their_moment(times: list[float], start: float, speed: f
 
 
 def test_late_look() -> None:
-    """A look that comes late finds all that was due, oldest first, each with its own moment."""
+    """A late read returns all samples that were due, oldest first, each with its own time."""
     source = ReplaySource(SAMPLES)
     source.start(100.0)
     assert [one.time for one in source.read(101.5)] == [100.0, 100.25, 100.25, 101.5]
@@ -71,20 +71,20 @@ def test_late_look() -> None:
 
 
 def test_file_is_played_as_it_was_recorded(tmp_path: Path) -> None:
-    """What a file holds is played with nothing but its times changed."""
+    """The samples of a file are played unchanged, except for their times."""
     path = write_trace(tmp_path / "trace", SAMPLES)
     source = ReplaySource.from_arguments(f"{path},speed=0.5")
     assert play(source, 10.0) == [one._replace(time=10.0 + one.time * 2) for one in SAMPLES]
 
 
 def test_file_name_with_commas(tmp_path: Path) -> None:
-    """Only the last ,speed= is an option: a file's name may hold commas."""
+    """Only the last ,speed= is an option: a file's name may contain commas."""
     path = write_trace(tmp_path / "a,b,speed=3", SAMPLES)
     assert len(play(ReplaySource.from_arguments(f"{path},speed=8"), 0.0)) == len(SAMPLES)
 
 
 def test_trace_through_the_engine(tmp_path: Path) -> None:
-    """A replay gives the verdicts that its samples make: sums, indexes, and a cgroup's window of its own."""
+    """A replay gives the verdicts of its samples: sums, indexes, and a separate window for a cgroup."""
     engine = Engine(Registry(), Tunables(RFC))
     path = write_trace(tmp_path / "trace", SAMPLES)
     for sample in play(ReplaySource.from_arguments(str(path)), 0.0):
@@ -98,7 +98,7 @@ def test_trace_through_the_engine(tmp_path: Path) -> None:
 
 
 def test_closed_source_has_nothing_to_come() -> None:
-    """After close there is no next look and no sample."""
+    """After close the source asks for no read and gives no sample."""
     source = ReplaySource(SAMPLES)
     source.start(0.0)
     source.close()
@@ -115,7 +115,7 @@ def test_open_source_plays_a_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("speed", ["0", "-1", "nan", "inf", "-inf", "1e999", "", "fast", "1,speed=0"])
 def test_bad_speed(tmp_path: Path, speed: str) -> None:
-    """A speed that is no positive finite number makes the source unavailable: EINVAL."""
+    """A speed that is not a positive finite number makes the source unavailable: EINVAL."""
     path = write_trace(tmp_path / "trace", SAMPLES)
     with pytest.raises(SourceUnavailable, match="positive number") as refused:
         ReplaySource.from_arguments(f"{path},speed={speed}")
@@ -144,7 +144,7 @@ def test_missing_file(tmp_path: Path, name: str, number: int) -> None:
     ids=["empty", "words", "bytes", "second line"],
 )
 def test_no_trace(tmp_path: Path, content: bytes, told: str) -> None:
-    """A file that is not a trace to its last line makes the source unavailable, before it starts."""
+    """A file that is not a trace down to its last line makes the source unavailable, before it starts."""
     path = tmp_path / "trace"
     path.write_bytes(content)
     with pytest.raises(SourceUnavailable, match=told) as refused:
@@ -155,6 +155,6 @@ def test_no_trace(tmp_path: Path, content: bytes, told: str) -> None:
 
 @pytest.mark.parametrize("specification", ["", "psi", "replay", "auto:x", "vmstat:/proc", "VMSTAT"])
 def test_unknown_source(specification: str) -> None:
-    """A word that names no source, or arguments where none are taken, make it unavailable."""
+    """A word that names no source, or arguments to a source without any, make it unavailable."""
     with pytest.raises(SourceUnavailable):
         open_source(specification, Origin(Roots(Path("/proc"))))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which source is taken, what takes its place, and how it is said."""
+"""Which source is chosen, which source replaces it, and how both are reported."""
 
 import errno
 import os
@@ -28,7 +28,7 @@ A = frozenset({Place("/a", 7)})
 
 
 class Mortal:
-    """A source that gives one sample a look, until it dies."""
+    """A source that gives one sample for each read, until it fails."""
 
     def __init__(self, name: str, looks: int) -> None:
         self.name = name
@@ -38,26 +38,26 @@ class Mortal:
         self._looks = looks
 
     def start(self, now: float) -> None:
-        """Note."""
+        """Record the time."""
         self.asked.append(now)
 
     def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
-        """Note."""
+        """Record the cgroups."""
         self.asked.append(cgroups)
 
     def read(self, now: float) -> list[Sample]:
-        """Give a sample, or die."""
+        """Return a sample, or fail."""
         if not self._looks:
             raise SourceUnavailable(errno.ENODATA, "it is dead")
         self._looks -= 1
         return [Sample(now, "/", 1, 1)]
 
     def next_look(self) -> float:
-        """Always say the same."""
+        """Always return the same time."""
         return 5.0
 
     def close(self) -> None:
-        """Note."""
+        """Record that the source was closed."""
         self.asked.append("close")
 
 
@@ -70,7 +70,7 @@ def by_merit(*openers: Callable[[Origin], Source]) -> tuple[tuple[str, Callable[
 
 
 def test_first_that_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The best source that can be had is taken, and why there is no better one is told."""
+    """The best available source is chosen, and the reason why no better one is available is reported."""
     second = Mortal("second", 1)
     monkeypatch.setattr(selection, "_BY_MERIT", by_merit(unavailable, lambda _: second))
     best = BestSource(ORIGIN)
@@ -78,14 +78,14 @@ def test_first_that_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_none_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where there is none the last one's reason is told."""
+    """If no source is available, the last one's reason is reported."""
     monkeypatch.setattr(selection, "_BY_MERIT", by_merit(unavailable, unavailable))
     with pytest.raises(SourceUnavailable, match="not here"):
         BestSource(ORIGIN)
 
 
 def test_source_dies(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """The next takes the place of one that dies, begins there and then, and samples the same cgroups."""
+    """If a source fails, the next one replaces it at once, and samples the same cgroups."""
     first, second = Mortal("first", 1), Mortal("second", 1)
     monkeypatch.setattr(selection, "_BY_MERIT", by_merit(lambda _: first, unavailable, lambda _: second))
     best = BestSource(ORIGIN)
@@ -112,7 +112,7 @@ def test_source_dies(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureF
     ],
 )
 def test_specification(specification: str, why: str) -> None:
-    """What --source does not know is refused in words."""
+    """An unknown --source is refused in words."""
     fanout = Fanout(0, signals_rings=False)
     with pytest.raises(SourceUnavailable) as refused:
         open_source(specification, ORIGIN._replace(fanout=fanout))
@@ -133,7 +133,7 @@ def test_specification(specification: str, why: str) -> None:
 def test_why_no_bpf(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, uid: int, *, machine: str, why: str
 ) -> None:
-    """The errno of a BPF program that cannot be is told in words, by what this machine is."""
+    """The errno of a BPF program that cannot be loaded is explained in words, by this machine's settings."""
     bracketed = "none integrity [confidentiality]" if machine == "locked down" else "[none] integrity"
     (tmp_path / "lockdown").write_text(bracketed)
     if machine != "no BTF":
@@ -145,7 +145,7 @@ def test_why_no_bpf(
 
 
 class FakeProgram:
-    """A BPF program that counts what a test says, and has nothing to tell."""
+    """A BPF program that counts what a test sets, and has no windows."""
 
     windows = bpf_program.OWN
     why_not_all = None
@@ -161,7 +161,7 @@ class FakeProgram:
         return self.pages
 
     def take(self) -> list[object]:
-        """Have nothing."""
+        """Return nothing."""
         return []
 
     def close(self) -> None:
@@ -176,7 +176,7 @@ class FakeProgram:
 def test_kernel_that_does_not_come_by(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scanned: int, counted: int, *, lives: bool
 ) -> None:
-    """Where kswapd scans on and the program counts nothing, the source has died; a look in time says so."""
+    """If kswapd keeps scanning and the program counts nothing, the source fails at its next check."""
     procfs, program = Procfs(tmp_path), FakeProgram()
     monkeypatch.setattr(kernel, "VmpressureProgram", lambda *_: program)
     source = KernelSource(None, procfs.path)  # type: ignore[arg-type]
@@ -196,7 +196,7 @@ def test_kernel_that_does_not_come_by(
 
 @pytest.mark.parametrize("row", ["", "memory\t0\t70\t1\n"])
 def test_worker_that_never_runs(tmp_path: Path, row: str) -> None:
-    """The kernel's worker is not waited for where it never runs: without cgroup v1's memory controller."""
+    """The kernel's worker is not waited for if it never runs: without cgroup v1's memory controller."""
     (tmp_path / "cgroups").write_text(f"#subsys_name\thierarchy\tnum_cgroups\tenabled\n{row}")
     with pytest.raises(SourceUnavailable, match="only where cgroup v1 has the memory controller"):
         KernelSource(Fanout(0, signals_rings=False), tmp_path, windows=bpf_program.WORKER)
@@ -239,7 +239,7 @@ def test_what_is_attached(
     refused: set[str],
     attached: tuple[str, set[str]] | None,
 ) -> None:
-    """What this kernel has and takes is attached to, the best first, and it is said where that is not all."""
+    """The program attaches to the best of what this kernel has and allows, and reports if that is not all."""
     functions = {name: names for name, names in PARAMETERS.items() if name not in lacks}
     tried: list[set[str]] = []
 
@@ -269,7 +269,7 @@ def test_what_is_attached(
 
 
 def test_not_allowed_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where BPF is not allowed the other ways are not either."""
+    """If BPF is not allowed, the other ways of attaching are not tried."""
     tried: list[object] = []
 
     def attach(*arguments: object) -> None:

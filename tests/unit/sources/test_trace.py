@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The trace format: what is rendered is read again, and what is no trace is refused by line."""
+"""The trace format: what is written is parsed again, and the line of an error is named."""
 
 import json
 import math
@@ -44,7 +44,7 @@ def without(key: str, fields: dict[str, Any]) -> str:
 
 @given(header=HEADERS, samples=st.lists(SAMPLES, max_size=10))
 def test_round_trip(header: Header, samples: list[Sample]) -> None:
-    """Header and samples come back from a trace as they went into it, each on one line."""
+    """Header and samples are parsed as they were written, each on one line."""
     samples.sort(key=lambda sample: sample.time)
     lines = [render_header(header), *map(render_sample, samples)]
     assert not any("\n" in one for one in lines)
@@ -53,20 +53,20 @@ def test_round_trip(header: Header, samples: list[Sample]) -> None:
 
 
 def test_fields() -> None:
-    """A trace's lines have the fields that the interface names."""
+    """A trace's lines have the documented fields."""
     assert json.loads(render_header(HEADER)) == HEADER_FIELDS
     assert json.loads(render_sample(Sample(2.5, "/a", 640, 32))) == SAMPLE_FIELDS
 
 
 @pytest.mark.parametrize("priority", [None, 0, 12])
 def test_priority_is_a_number_or_null(priority: int | None) -> None:
-    """A source without priorities is told from the priority 0."""
+    """A sample without a priority differs from a sample of priority 0."""
     (sample,) = parse_all([render_header(HEADER), line(priority=priority)])[1]
     assert sample == Sample(2.5, "/a", 640, 32, priority)
 
 
 def test_unknown_fields_are_passed_over() -> None:
-    """A later writer may add fields."""
+    """Unknown fields are ignored: a later version may add some."""
     lines = [json.dumps(HEADER_FIELDS | {"host": "x"}), line(node=0)]
     assert parse_all(lines) == (HEADER, [Sample(2.5, "/a", 640, 32)])
 
@@ -103,7 +103,7 @@ def test_same_moment_twice_is_no_step_backwards() -> None:
     ],
 )
 def test_wrong_header(first: str) -> None:
-    """A first line that is no header of this version is refused at once, before any sample is asked for."""
+    """A first line other than a header of this version is refused at once, before any sample is asked for."""
     with pytest.raises(TraceError, match=r"^line 1: "):
         parse_trace([first, GOOD_LINE])
 
@@ -149,7 +149,7 @@ def test_empty_file() -> None:
     ],
 )
 def test_wrong_line(wrong: str) -> None:
-    """A wrong line is refused by its number when it is reached, and the samples before it are good."""
+    """A wrong line is refused with its number when it is reached; the samples before it are valid."""
     _, samples = parse_trace([render_header(HEADER), line(t=0.5), wrong, GOOD_LINE])
     assert next(samples) == Sample(0.5, "/a", 640, 32)
     with pytest.raises(TraceError, match=r"^line 3: "):

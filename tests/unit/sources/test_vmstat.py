@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The vmstat source's numbers: what of /proc/vmstat is pressure, and when memory has run out."""
+"""The vmstat source's numbers: what in /proc/vmstat is pressure, and when memory has run out."""
 
 import errno
 import os
@@ -38,7 +38,7 @@ def descriptors() -> list[str]:
 
 
 def test_counters(procfs: Procfs) -> None:
-    """Free pages, reclaim by kswapd, the sum of direct's and khugepaged's, and of all stalls, are read."""
+    """Free pages, kswapd's reclaim, the sum of direct reclaim and khugepaged's, and all stalls are read."""
     file = VmstatFile(procfs.path / "vmstat")
     procfs.add(scan_direct=2, steal_khugepaged=1, stalls=3)
     assert file.read() == Counters(1_000_000, 1000, 1000, 2002, 2001, stalls=3 + 10 + 11)
@@ -47,7 +47,7 @@ def test_counters(procfs: Procfs) -> None:
 
 @pytest.mark.parametrize("who", ["kswapd", "direct", "khugepaged"])
 def test_pressure_of_each_origin(procfs: Procfs, who: str) -> None:
-    """What was scanned and reclaimed since the last look is one sample of the machine."""
+    """What was scanned and reclaimed since the last read is one sample of the machine."""
     source = VmstatSource(procfs.path)
     source.start(5.0)
     procfs.add(**{f"scan_{who}": 640, f"steal_{who}": 41})
@@ -61,7 +61,7 @@ def test_pressure_of_each_origin(procfs: Procfs, who: str) -> None:
     [*(f"{what}_{who}" for what in ("scan", "steal") for who in ("proactive", "anon", "file")), "throttle"],
 )
 def test_what_is_no_pressure(procfs: Procfs, counter: str) -> None:
-    """Proactive reclaim, reclaim told by kind of page, and throttled tasks count for nothing."""
+    """Proactive reclaim, counters by kind of page, and throttled tasks do not count."""
     source = VmstatSource(procfs.path)
     procfs.add(**{counter: 100_000})
     assert not source.read(1.0)
@@ -69,7 +69,7 @@ def test_what_is_no_pressure(procfs: Procfs, counter: str) -> None:
 
 
 def test_kernel_that_counts_limits_too(procfs: Procfs) -> None:
-    """Where reclaim at limits may be in the counters, that of others than kswapd counts with a stall only."""
+    """If counters may include reclaim at limits, reclaim by others than kswapd counts only with a stall."""
     procfs.counters["scan_file"] = 3000
     procfs.add()
     source = VmstatSource(procfs.path)
@@ -89,7 +89,7 @@ def test_kernel_that_counts_limits_too(procfs: Procfs) -> None:
 
 
 def test_kernel_that_shows_limits_apart(procfs: Procfs) -> None:
-    """Once a limit is seen to be counted by kind of page alone, all direct reclaim is the machine's."""
+    """Once a limit is seen to count only by kind of page, all direct reclaim counts for the machine."""
     procfs.counters["scan_file"] = 3000
     procfs.add()
     source = VmstatSource(procfs.path)
@@ -103,7 +103,7 @@ def test_kernel_that_shows_limits_apart(procfs: Procfs) -> None:
 
 
 def test_what_was_before_the_start_counts_for_nothing(procfs: Procfs) -> None:
-    """The counters of the start are zero, whatever happened since the file was opened."""
+    """Counting begins at the start, whatever happened since the file was opened."""
     source = VmstatSource(procfs.path)
     procfs.add(scan_kswapd=5000)
     source.start(1.0)
@@ -113,7 +113,7 @@ def test_what_was_before_the_start_counts_for_nothing(procfs: Procfs) -> None:
 
 @pytest.mark.parametrize("left_out", ["khugepaged", "proactive", "nr_free_pages_blocks", "allocstall_dma3"])
 def test_counters_that_not_every_kernel_has(tmp_path: Path, left_out: str) -> None:
-    """A kernel without khugepaged's or proactive counters, or with fewer zones, is read all the same."""
+    """A kernel without counters of khugepaged or proactive reclaim, or with fewer zones, is read, too."""
     procfs = Procfs(tmp_path, leave_out=left_out)
     source = VmstatSource(procfs.path)
     procfs.add(scan_direct=700, steal_kswapd=300, stalls=1)
@@ -122,7 +122,7 @@ def test_counters_that_not_every_kernel_has(tmp_path: Path, left_out: str) -> No
 
 
 def look(procfs: Procfs, available: int, **rises: int) -> list[Sample]:
-    """Return what one look finds where so many of 1,000,000 kB are available and counters rose."""
+    """Return what one read gives if so many of 1,000,000 kB are available and counters rose."""
     source = VmstatSource(procfs.path)
     procfs.set_available(total=1_000_000, available=available)
     procfs.add(**rises)
@@ -146,13 +146,13 @@ def test_second_sign_of_oom(procfs: Procfs, scanned: int, available: int) -> Non
     [(0, 0, 0), (1, 1, 0), (1, 0, 20_000), (1, 1, 20_000), (0, 1, 0), (0, 0, 20_000), (0, 1, 20_000)],
 )
 def test_two_of_three_are_no_sign(procfs: Procfs, stalls: int, reclaimed: int, available: int) -> None:
-    """Where one of the three is missing there is the ratio, and no priority."""
+    """If one of the three conditions is missing, there is the ratio, and no priority."""
     samples = look(procfs, available, stalls=stalls, steal_direct=reclaimed, scan_direct=300)
     assert samples == [Sample(1.0, "/", 300, reclaimed)]
 
 
 def test_second_sign_is_oom(procfs: Procfs) -> None:
-    """A machine that scans nothing, stalls and has nothing left is judged oom."""
+    """A machine that scans nothing, stalls and has no memory left is judged oom."""
     source = VmstatSource(procfs.path)
     engine = Engine(Registry(), Tunables(RFC))
     procfs.set_available(total=1_000_000, available=100)
@@ -164,25 +164,25 @@ def test_second_sign_is_oom(procfs: Procfs) -> None:
 
 
 def test_low_watermark_pages() -> None:
-    """The zones' low watermarks are summed, and the like-named lines of pagesets are not among them."""
+    """The zones' low watermarks are summed, without the lines of the same name in pagesets."""
     assert parse_low_watermark_pages(ONE_NODE.encode()) == LOW_WATERMARK_PAGES
 
 
 @pytest.mark.parametrize("text", [TWO_NODES, ""], ids=["two nodes", "empty"])
 def test_no_sum_of_watermarks(text: str) -> None:
-    """Several memory nodes, or none at all, have no sum that would promise anything."""
+    """Several memory nodes, or none, have no sum of watermarks that guarantees anything."""
     assert parse_low_watermark_pages(text.encode()) is None
 
 
 def test_available_share() -> None:
-    """MemAvailable is told as a share of MemTotal."""
+    """MemAvailable is returned as a share of MemTotal."""
     text = "MemTotal:  8000 kB\nMemFree:  7 kB\nMemAvailable:    2000 kB\nHugePages_Total: 0\n"
     assert parse_available_share(text.encode()) == 0.25
 
 
 @pytest.mark.parametrize("name", ["vmstat", "zoneinfo", "meminfo"])
 def test_missing_file(procfs: Procfs, name: str) -> None:
-    """Without one of its three files the source is unavailable, names it, and leaves none open."""
+    """If one of its three files is missing, the source is unavailable, names it, and leaves none open."""
     (procfs.path / name).unlink()
     before = descriptors()
     with pytest.raises(SourceUnavailable, match=name):
@@ -192,7 +192,7 @@ def test_missing_file(procfs: Procfs, name: str) -> None:
 
 @pytest.mark.parametrize("left_out", ["pgscan_", "pgsteal_", "allocstall", "nr_free_pages"])
 def test_vmstat_without_reclaim(tmp_path: Path, left_out: str) -> None:
-    """A vmstat that lacks what every kernel with reclaim shows makes the source unavailable: ENOTSUP."""
+    """A vmstat without the counters of every kernel with reclaim makes the source unavailable: ENOTSUP."""
     procfs = Procfs(tmp_path, leave_out=left_out)
     before = descriptors()
     with pytest.raises(SourceUnavailable, match="shows no reclaim") as refused:
@@ -213,7 +213,7 @@ def test_meminfo_without_a_row(procfs: Procfs, row: str) -> None:
 
 
 def test_this_machine() -> None:
-    """This machine's own /proc gives samples without negative pages, and a next look to come."""
+    """This machine's own /proc gives samples without negative pages, and a time for the next read."""
     before = descriptors()
     source = open_source("auto", Origin(Roots(Path("/proc"))))
     began = time.monotonic()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""When the vmstat source wants to look: never too late for what can happen, never often for nothing."""
+"""When the vmstat source asks to be read: early enough for what can happen, and rarely while nothing can."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ from pressurefs.sources.vmstat import (
 )
 from tests.support.procfs import ONE_NODE, TWO_NODES, Procfs, zone
 
-# As many pages of this machine's size as could be filled in half a second.
+# As many pages as can be filled in half a second, on a machine of this size.
 HALF_SECOND_PAGES = FILL_BYTES_PER_SECOND // 2 // os.sysconf("SC_PAGE_SIZE")
 
 
@@ -29,7 +29,7 @@ def procfs(tmp_path: Path) -> Procfs:
 
 
 def waits(source: VmstatSource, now: float) -> float:
-    """Look, and tell for how long the source then wants to be left alone."""
+    """Read, and return how long the source then wants to sleep."""
     source.read(now)
     return source.next_look() - now
 
@@ -48,19 +48,19 @@ def waits(source: VmstatSource, now: float) -> float:
     ],
 )
 def test_idle_seconds(headroom_pages: int, page_size: int, seconds: float) -> None:
-    """An idle machine is left alone for as long as filling its headroom takes, within the two bounds."""
+    """An idle machine is left alone for as long as filling its headroom takes, within two bounds."""
     assert idle_seconds(headroom_pages, page_size) == pytest.approx(seconds)
 
 
 @given(headroom=st.integers(-(2**40), 2**40), more=st.integers(0, 2**40))
 def test_more_headroom_is_no_shorter_sleep(headroom: int, more: int) -> None:
-    """The sleep stays within its bounds and does not shrink as memory gets free."""
+    """The sleep stays within its bounds and does not shrink when memory becomes free."""
     shorter, longer = idle_seconds(headroom, 4096), idle_seconds(headroom + more, 4096)
     assert NEAR_SECONDS <= shorter <= longer <= FAR_SECONDS
 
 
 def test_idle(procfs: Procfs) -> None:
-    """Nothing scanned: the next look is as far away as the headroom allows, from the start on."""
+    """If nothing is scanned, the next read is as late as the headroom allows, from the start on."""
     source = VmstatSource(procfs.path)
     source.start(100.0)
     assert source.next_look() == pytest.approx(100.5)
@@ -72,7 +72,7 @@ def test_idle(procfs: Procfs) -> None:
 
 @pytest.mark.parametrize("counter", ["scan_kswapd", "steal_direct", "stalls"])
 def test_busy_and_linger(procfs: Procfs, counter: str) -> None:
-    """After scanning, reclaim or a stall the looks follow closely, and for a while after the last of it."""
+    """After scanning, reclaim or a stall the reads are frequent, until a while after the last of these."""
     source = VmstatSource(procfs.path)
     source.start(100.0)
     procfs.add(**{counter: 1})
@@ -83,7 +83,7 @@ def test_busy_and_linger(procfs: Procfs, counter: str) -> None:
 
 
 def test_scanning_that_goes_on_keeps_it_busy(procfs: Procfs) -> None:
-    """Each look that finds something begins the while anew."""
+    """Each read that finds something starts that while again."""
     source = VmstatSource(procfs.path)
     source.start(0.0)
     for number in range(10):
@@ -101,7 +101,7 @@ def test_proactive_reclaim_wakes_nobody(procfs: Procfs) -> None:
 
 
 def test_several_nodes_are_always_near(procfs: Procfs) -> None:
-    """On several memory nodes a sum of free pages promises nothing: the looks stay near."""
+    """On several memory nodes a sum of free pages guarantees nothing: the reads stay frequent."""
     procfs.set_zoneinfo(TWO_NODES)
     source = VmstatSource(procfs.path)
     assert waits(source, 1.0) == pytest.approx(NEAR_SECONDS)
@@ -109,7 +109,7 @@ def test_several_nodes_are_always_near(procfs: Procfs) -> None:
 
 
 def test_watermarks_are_read_again(procfs: Procfs) -> None:
-    """Watermarks that changed are noticed when their time has passed, and not before."""
+    """Changed watermarks take effect when their interval has passed, and not before."""
     source = VmstatSource(procfs.path)
     source.start(0.0)
     procfs.set_zoneinfo(ONE_NODE + zone("Normal", HALF_SECOND_PAGES))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The mount mirrors the cgroup tree: what is there is shown, what is gone is gone, nothing is mistaken."""
+"""The mount mirrors the cgroup tree: what exists is shown, what is removed is not, nothing is confused."""
 
 import errno
 import os
@@ -21,12 +21,12 @@ NOBODY = 65534
 
 @pytest.fixture
 def tree(mount: Mounted) -> Path:
-    """The tree that the mount stands for."""
+    """The tree that the mount mirrors."""
     return mount.path.parent / "cgroups"
 
 
 def test_tree_is_mirrored(mount: Mounted, tree: Path) -> None:
-    """A directory is shown at once, to any depth, with its inode number, mode and owner."""
+    """A directory is shown at once, at any depth, with its inode number, mode and owner."""
     deep = make_cgroup(tree / "one" / "two" / "three")
     os.chmod(deep, 0o700)
     os.chown(deep, 1000, 1001)
@@ -39,7 +39,7 @@ def test_tree_is_mirrored(mount: Mounted, tree: Path) -> None:
 
 
 def test_control_files(mount: Mounted, tree: Path) -> None:
-    """A cgroup's files are its owner's, with the contract's modes, and all numbers differ."""
+    """A cgroup's files have its owner, the documented modes, and different inode numbers."""
     os.chown(make_cgroup(tree / "owned"), 1000, 1001)
     modes = {"vmpressure": 0o666, "cgroup.event_control": 0o222, "memory.pressure_level": 0o444}
     numbers = {os.stat(mount.path / "owned").st_ino}
@@ -54,7 +54,7 @@ def test_control_files(mount: Mounted, tree: Path) -> None:
 
 @pytest.mark.parametrize("stat_text", [None, "cache 0\nrss 0\n"], ids=["no memory.stat", "cgroup v1's"])
 def test_without_the_memory_controller(mount: Mounted, tree: Path, stat_text: str | None) -> None:
-    """Where nothing tells of reclaim there is nothing to register with, until there is."""
+    """A directory without memory.stat has no control files, until it has one."""
     (tree / "bare").mkdir()
     if stat_text is not None:
         (tree / "bare" / "memory.stat").write_text(stat_text)
@@ -66,7 +66,7 @@ def test_without_the_memory_controller(mount: Mounted, tree: Path, stat_text: st
 
 
 def test_what_is_no_cgroup(mount: Mounted, tree: Path) -> None:
-    """Files of the tree, links and what lies behind another mount are not shown; no name leads out."""
+    """Files of the tree, links, and whatever is behind another mount are not shown; no name leads out."""
     (tree / "a" / "cgroup.procs").write_text("")
     (tree / "link").symlink_to("a")
     (tree / "out").symlink_to("..")
@@ -79,7 +79,7 @@ def test_what_is_no_cgroup(mount: Mounted, tree: Path) -> None:
 
 
 def test_names_are_bytes(mount: Mounted, tree: Path) -> None:
-    """A name that is no text, and one of every byte that a name may have, come back as they are."""
+    """A name that is not text, and a name with every allowed byte, are shown unchanged."""
     names = [b"\xff\xfe", bytes(set(range(1, 256)) - {ord("/")}), "käse".encode()]
     for name in names:
         os.mkdir(os.fsencode(tree) + b"/" + name)
@@ -88,7 +88,7 @@ def test_names_are_bytes(mount: Mounted, tree: Path) -> None:
 
 
 def test_our_names_hide_cgroups(mount: Mounted, tree: Path) -> None:
-    """A cgroup that is called like a control file cannot stand beside it."""
+    """A cgroup named like a control file is hidden by that file."""
     make_cgroup(tree / "vmpressure")
     make_cgroup(tree / "a" / "b" / "c")
     make_cgroup(tree / "box" / "memory.pressure_level")
@@ -98,7 +98,7 @@ def test_our_names_hide_cgroups(mount: Mounted, tree: Path) -> None:
 
 
 def test_mode_of_a_control_file(mount: Mounted, tree: Path) -> None:
-    """chmod of a cgroup's file lasts as long as the cgroup; of its directory it changes nothing."""
+    """chmod of a cgroup's file lasts as long as the cgroup; chmod of its directory leaves the file alone."""
     make_cgroup(tree / "one")
     os.chmod(mount.path / "one" / "vmpressure", 0o600)
     os.chmod(mount.path / "one", 0o700)
@@ -107,7 +107,7 @@ def test_mode_of_a_control_file(mount: Mounted, tree: Path) -> None:
         os.stat(mount.path / "many" / str(number))
     assert stat.S_IMODE(os.stat(mount.path / "one" / "vmpressure").st_mode) == 0o600
     assert stat.S_IMODE(os.stat(mount.path / "one").st_mode) == stat.S_IMODE(os.stat(tree / "one").st_mode)
-    keep = os.open(tree / "one", os.O_PATH)  # so that its number cannot be used again
+    keep = os.open(tree / "one", os.O_PATH)  # so that its inode number cannot be reused
     remove_cgroup(tree / "one")
     make_cgroup(tree / "one")
     assert stat.S_IMODE(os.stat(mount.path / "one" / "vmpressure").st_mode) == 0o666
@@ -115,7 +115,7 @@ def test_mode_of_a_control_file(mount: Mounted, tree: Path) -> None:
 
 
 def test_owner_of_the_control_files(mount: Mounted, tree: Path) -> None:
-    """When a cgroup gets another owner so do its files, but for what chown of one of them has decided."""
+    """A new owner of a cgroup becomes its files' owner, except where chown has set a file's own."""
     make_cgroup(tree / "one")
     paths = [mount.path / "one" / name for name in sorted(CONTROL_FILES)]
 
@@ -137,7 +137,7 @@ def test_owner_of_the_control_files(mount: Mounted, tree: Path) -> None:
 
 
 def test_old_handle(mount: Mounted, tree: Path, puppet: Puppet) -> None:
-    """An open file of a removed cgroup is ENODEV, also when another cgroup has its name."""
+    """An open file of a removed cgroup is ENODEV, even if another cgroup has its name."""
     path = make_cgroup(tree / "one")
     keep = os.open(path, os.O_PATH)
     puppet.do("event = os.eventfd(0)")
@@ -162,7 +162,7 @@ def test_old_handle(mount: Mounted, tree: Path, puppet: Puppet) -> None:
 
 @pytest.mark.parametrize("change", ["os.fchmod(held, 0)", "os.fchown(held, -1, 1000)"])
 def test_old_handle_of_a_former_owner(mount: Mounted, tree: Path, change: str) -> None:
-    """Who owned a removed cgroup has no say in the files of another that has its name."""
+    """The owner of a removed cgroup has no rights to the files of another cgroup with its name."""
     path = make_cgroup(tree / "one")
     os.chown(path, 1000, 1000)
     keep = os.open(path, os.O_PATH)
@@ -178,7 +178,7 @@ def test_old_handle_of_a_former_owner(mount: Mounted, tree: Path, change: str) -
 
 @pytest.fixture
 def listener(mount: Mounted, tree: Path, puppet: Puppet) -> Puppet:
-    """A puppet with an eventfd, registered at /one in both grammars, and a poller."""
+    """A puppet with an eventfd, registered at /one in both grammars, and a polled file."""
     make_cgroup(tree / "one")
     top = mount.path / "one"
     puppet.do("events = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(2)]")
@@ -190,7 +190,7 @@ def listener(mount: Mounted, tree: Path, puppet: Puppet) -> Puppet:
 
 
 def test_events_of_a_cgroup(mount: Mounted, listener: Puppet) -> None:
-    """Both grammars and poll hear their level of their cgroup."""
+    """Listeners of both grammars and of poll are signalled at their level, for their cgroup."""
     mount.inject("medium /one")
     mount.inject("oom /one")
     mount.inject("oom /a")
@@ -200,7 +200,7 @@ def test_events_of_a_cgroup(mount: Mounted, listener: Puppet) -> None:
 
 
 def test_another_user_below(mount: Mounted, tree: Path, puppet: Puppet) -> None:
-    """Anybody's listener keeps what it hears from the default one above, and not from the hierarchical."""
+    """Any user's listener keeps its events from a default listener above, and not from a hierarchical one."""
     make_cgroup(tree / "jobs")
     make_cgroup(tree / "jobs" / "his")
     above = str(mount.path / "jobs" / "vmpressure")
@@ -218,7 +218,7 @@ def test_another_user_below(mount: Mounted, tree: Path, puppet: Puppet) -> None:
 
 
 def test_removal(mount: Mounted, tree: Path, listener: Puppet) -> None:
-    """Each registration gets one signal, and the path is gone by then; the registrations are gone, too."""
+    """Each registration is signalled once, when the path is already gone; then it ends."""
     gone = str(mount.path / "one" / "cgroup.event_control")
     listener.send(
         "poll = select.epoll(); [poll.register(event, select.EPOLLIN) for event in events];"
@@ -239,7 +239,7 @@ def test_removal(mount: Mounted, tree: Path, listener: Puppet) -> None:
 
 
 def test_name_used_again(mount: Mounted, tree: Path, listener: Puppet) -> None:
-    """Who registers with the new cgroup of an old name hears nothing of the old one, and revives nobody."""
+    """A listener of a new cgroup with an old name is not signalled for the old, and revives no listener."""
     keep = os.open(tree / "one", os.O_PATH)
     remove_cgroup(tree / "one")
     make_cgroup(tree / "one")
@@ -254,7 +254,7 @@ def test_name_used_again(mount: Mounted, tree: Path, listener: Puppet) -> None:
 
 
 def test_removal_of_many(mount: Mounted, tree: Path, puppet: Puppet) -> None:
-    """A hundred cgroups that go together are all noticed, each by its own listener once."""
+    """The removal of a hundred cgroups at once signals the listener of each once."""
     for number in range(100):
         make_cgroup(tree / f"c{number}")
     puppet.do("events = [os.eventfd(0, os.EFD_NONBLOCK) for _ in range(100)]")
@@ -267,7 +267,7 @@ def test_removal_of_many(mount: Mounted, tree: Path, puppet: Puppet) -> None:
 
 
 def test_control_fd_is_of_this_cgroup(mount: Mounted, tree: Path, puppet: Puppet) -> None:
-    """A control_fd of the parent, of a child, or of another kind is EINVAL in either grammar."""
+    """A control_fd of the parent, of a child, or of another kind of file is EINVAL in either grammar."""
     make_cgroup(tree / "one" / "two")
     make_cgroup(tree / "three")
     puppet.do(f"top = {str(mount.path)!r}; event = os.eventfd(0)")
@@ -287,12 +287,12 @@ def test_control_fd_is_of_this_cgroup(mount: Mounted, tree: Path, puppet: Puppet
 
 
 def test_control_fd_of_an_earlier_cgroup(mount: Mounted, tree: Path, puppet: Puppet) -> None:
-    """One of a removed cgroup is EINVAL, unless its successor was looked at; then that hears, and no other.
+    """A control_fd of a removed cgroup is EINVAL, unless its successor was looked up: then that registers.
 
-    The kernel would say EINVAL then, too.
+    The kernel would answer EINVAL then, too.
     """
     path = make_cgroup(tree / "one")
-    keep = os.open(path, os.O_PATH)  # so that its number cannot be used again
+    keep = os.open(path, os.O_PATH)  # so that its inode number cannot be reused
     puppet.do(f"event, path = os.eventfd(0, os.EFD_NONBLOCK), {str(mount.path / 'one')!r}")
     puppet.do("level = os.open(f'{path}/memory.pressure_level', os.O_RDONLY)")
     remove_cgroup(path)
@@ -308,7 +308,7 @@ def test_control_fd_of_an_earlier_cgroup(mount: Mounted, tree: Path, puppet: Pup
 
 
 def test_mount_inside_its_own_tree(place: Path, fuse: None) -> None:  # noqa: ARG001
-    """Mounted on a directory of the tree that it stands for, it does not contain itself and does not hang."""
+    """Mounted on a directory of the tree that it mirrors, it does not contain itself and does not hang."""
     with mounted(place, at=place / "cgroups" / "inside") as mount:
         make_cgroup(place / "cgroups" / "beside")
         assert "inside" not in os.listdir(mount.path)
@@ -335,7 +335,7 @@ def test_shell_listens_to_a_cgroup(mount: Mounted, tree: Path) -> None:
 
 
 def test_a_listener_does_not_hold_its_cgroup(mount: Mounted, listener: Puppet, tree: Path) -> None:
-    """Closing all eventfds ends the registrations, and the next removal has nobody to tell."""
+    """Closing all eventfds ends the registrations; the next removal signals nobody."""
     listener.do("[os.close(event) for event in events]; os.close(polled)")
     mount.await_registrations(0)
     remove_cgroup(tree / "one")

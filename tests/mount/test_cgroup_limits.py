@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Limits of cgroups, all the way: a tree of plain files, the daemon that samples it, and eventfds.
+"""Limits of cgroups from end to end: a tree of plain files, the daemon that samples it, and eventfds.
 
-Files like the kernel's stand in a plain directory tree, and a test lets them count.
+The files are like the kernel's; a test raises their counters.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from tests.support.procfs import Procfs
 from tests.support.puppet import Puppet, drain, write
 
 NOBODY, SOMEBODY = 65534, 65533
-LIMIT = 256  # descriptors of a daemon that may have few
+LIMIT = 256  # the limit of descriptors for a daemon with few
 MODES = ("default", "hierarchy", "local")
 
 
@@ -36,7 +36,7 @@ class Limited:
         return fd
 
     def thrash(self, limited: str, *until: int) -> None:
-        """Let a cgroup reclaim at its limit until these eventfds are signalled, all but in one moment."""
+        """Let a cgroup reclaim at its limit until the first eventfd is signalled; wait for the others."""
 
         def signalled() -> bool:
             self.tree.reach(limited)
@@ -59,7 +59,7 @@ def limited(fuse: None, tmp_path: Path) -> Iterator[Limited]:  # noqa: ARG001
 
 
 def test_limit_is_heard(limited: Limited) -> None:
-    """A limit is heard in its cgroup in every mode, above it by mode, and nowhere else."""
+    """An event at a limit signals every mode at its cgroup, by mode above it, and nothing elsewhere."""
     here = {mode: limited.listen("/a/b", mode) for mode in MODES}
     above = {mode: limited.listen("/a", mode) for mode in MODES}
     top = {mode: limited.listen("", mode) for mode in MODES}
@@ -74,7 +74,7 @@ def test_limit_is_heard(limited: Limited) -> None:
 
 @pytest.mark.parametrize(("at", "unnamed"), [("/a", "/a/"), ("", "/a/")])
 def test_limit_that_nobody_listens_at(limited: Limited, at: str, unnamed: str) -> None:
-    """A limit below is heard by all but the local listeners, and history shows it as of one unnamed."""
+    """An event at a limit below signals all but local listeners; history shows it for an unnamed cgroup."""
     fds = {mode: limited.listen(at, mode) for mode in MODES}
     limited.thrash("/a/b", fds["default"], fds["hierarchy"])
     assert not drain(fds["local"])
@@ -85,13 +85,13 @@ def test_limit_that_nobody_listens_at(limited: Limited, at: str, unnamed: str) -
 
 
 def held(mount: Mounted, tree: Cgroupfs) -> set[str]:
-    """Return the paths of the tree's files that the daemon has open."""
+    """Return the paths of the files of the tree that the daemon has open."""
     places = open_files(mount.process.pid).values()
     return {place for place in places if place.startswith(f"{tree.path}/")}
 
 
 def test_files_are_let_go(limited: Limited) -> None:
-    """A cgroup's files are open while somebody listens there, and closed when nobody does any more."""
+    """A cgroup's files are open while it has a listener, and closed when it has none."""
     fd = limited.listen("/a", "default")
     names = ("memory.events", "memory.events.local", "memory.stat")
     files = {f"{limited.tree.path}/a/{name}" for name in names}
@@ -101,7 +101,7 @@ def test_files_are_let_go(limited: Limited) -> None:
 
 
 def test_quota_in_cgroups_of_their_own(fuse: None, place: Path) -> None:  # noqa: ARG001
-    """A user who listens in as many cgroups as he may leaves descriptors for the next one, who hears."""
+    """A user with the quota of listeners, each in its own cgroup, leaves descriptors for the next user."""
     (place / "proc").mkdir()
     (place / "cgroups").mkdir()
     tree = Cgroupfs(place / "cgroups")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The files themselves have cgroupfs's manners."""
+"""The files of the mount behave as cgroupfs's files do."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from tests.support.puppet import Puppet
 
 
 def test_listing(mount: Mounted) -> None:
-    """The top directory holds the contract's files with its modes, and inode numbers that agree."""
+    """The top directory contains the documented files with their modes, and inode numbers that agree."""
     listed = {
         entry.name: (stat.S_IMODE(entry.stat().st_mode), entry.inode()) for entry in os.scandir(mount.path)
     }
@@ -28,7 +28,7 @@ def test_listing(mount: Mounted) -> None:
 
 
 def test_content(mount: Mounted) -> None:
-    """vmpressure reads as the levels that one may ask for, whole or in pieces."""
+    """vmpressure reads as the levels that can be registered, in one read or in several."""
     assert Path(mount.vmpressure).read_text() == "low medium oom\n"
     fd = os.open(mount.vmpressure, os.O_RDONLY)
     assert (os.pread(fd, 3, 0), os.pread(fd, 6, 4), os.pread(fd, 9, 100)) == (b"low", b"medium", b"")
@@ -64,19 +64,19 @@ ALLOWED: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize(("action", "expected"), REFUSED.values(), ids=REFUSED)
 def test_refused(shared: Mounted, action: Callable[[Path], object], expected: int) -> None:
-    """Nothing can be made, renamed or removed, and each attempt meets cgroupfs's errno."""
+    """Nothing can be made, renamed or removed, and each attempt fails with cgroupfs's errno."""
     assert errno_of(lambda: action(shared.path)) == expected
 
 
 def test_open_file_is_not_hidden(shared: Mounted) -> None:
-    """A file that is open is refused alike: libfuse tries no renaming in place of a removal."""
+    """An open file is refused, too: libfuse tries no rename in place of the removal."""
     with open(shared.vmpressure):
         assert errno_of(lambda: os.unlink(shared.vmpressure)) == errno.EPERM
 
 
 @pytest.mark.parametrize("action", ALLOWED.values(), ids=ALLOWED)
 def test_allowed(shared: Mounted, action: Callable[[Path], object]) -> None:
-    """What cgroupfs lets pass succeeds, and the file is as it was."""
+    """What cgroupfs accepts without effect succeeds, and leaves the file unchanged."""
     fd = action(shared.path)
     if isinstance(fd, int):
         os.close(fd)
@@ -84,7 +84,7 @@ def test_allowed(shared: Mounted, action: Callable[[Path], object]) -> None:
 
 
 def test_attributes_change(shared: Mounted) -> None:
-    """chmod and chown take effect, and the kernel enforces what they say."""
+    """chmod and chown take effect, and the kernel enforces them."""
     path = shared.vmpressure
     os.chown(path, 65534, 65533)
     os.chmod(path, 0o600)
@@ -99,7 +99,7 @@ def test_attributes_change(shared: Mounted) -> None:
 
 
 def test_ordinary_user(shared: Mounted) -> None:
-    """An ordinary user may read what is public, may tune nothing, and sees nothing of the debug directory."""
+    """An ordinary user can read the public files, can tune nothing, and cannot see the debug directory."""
     with Puppet(uid=65534) as user:
         assert user.do(f"open({shared.vmpressure!r}).read()") == "low medium oom\n"
         knob = str(shared.path / "vmpressure_sensitivity")
@@ -124,7 +124,7 @@ WRITES: dict[str, str] = {
 
 @pytest.mark.parametrize("code", WRITES.values(), ids=WRITES)
 def test_one_write_is_one_record(shared: Mounted, puppet: Puppet, code: str) -> None:
-    """Whatever the offset and the call, one write is one record and returns its length."""
+    """Whatever the offset and the system call, one write is one record and returns its length."""
     puppet.do(f"fd = os.open({shared.vmpressure!r}, os.O_WRONLY); pipe = os.pipe()")
     puppet.do("event = os.eventfd(0); line = f'{event} low'.encode()")
     assert puppet.do(code) == puppet.do("len(line)")
@@ -133,7 +133,7 @@ def test_one_write_is_one_record(shared: Mounted, puppet: Puppet, code: str) -> 
 
 
 def test_not_a_terminal(shared: Mounted) -> None:
-    """isatty() of the control file is answered with ENOTTY, lseek with 0."""
+    """isatty() of the control file fails with ENOTTY; lseek returns 0."""
     with open(shared.vmpressure, "wb", buffering=0) as file:
         assert not os.isatty(file.fileno())
         assert os.lseek(file.fileno(), 0, os.SEEK_SET) == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The debug directory: everything works, everything is warned of, nothing grows without bound."""
+"""The debug directory: each file works, each write is warned of, and nothing grows without bound."""
 
 import errno
 import os
@@ -33,7 +33,7 @@ RANGES = [
 
 @pytest.mark.parametrize(("name", "right", "wrong"), RANGES, ids=[name for name, _, _ in RANGES])
 def test_tunables(mount: Mounted, name: str, right: tuple[str, ...], wrong: tuple[str, ...]) -> None:
-    """A value in range is taken and read back; one out of range is EINVAL and changes nothing."""
+    """A value in range is set and read back; a value out of range is EINVAL and changes nothing."""
     for value in right:
         assert write(mount, name, f"{value}\n") == 0
         assert mount.debug(name) == f"{value}\n"
@@ -44,7 +44,7 @@ def test_tunables(mount: Mounted, name: str, right: tuple[str, ...], wrong: tupl
 
 
 def test_each_write_is_warned_of(mount: Mounted) -> None:
-    """Each write logs who it was and asks why it was needed; reading does not."""
+    """Each write logs who wrote, and asks why it was needed; reads are not logged."""
     for name, text in (("vmpressure_window", "512"), ("inject", "low"), ("inject", "nonsense")):
         before = mount.said().count("please tell us why this was needed")
         write(mount, name, text)
@@ -57,13 +57,13 @@ def test_each_write_is_warned_of(mount: Mounted) -> None:
 
 
 def test_no_abi(mount: Mounted) -> None:
-    """README and the first line of history say that no application may depend on anything here."""
+    """README and the first line of history say that no application may depend on the debug directory."""
     for name in ("README", "history"):
         assert "no application may depend on anything in this directory" in mount.debug(name).splitlines()[0]
 
 
 def test_window_override(mount: Mounted) -> None:
-    """The window can be overridden, until the sensitivity is written."""
+    """The window can be set, and lasts until the sensitivity is written."""
     write(mount, "vmpressure_window", "7")
     assert mount.debug("vmpressure_window") == "7\n"
     (mount.path / "vmpressure_sensitivity").write_text("60\n")
@@ -81,7 +81,7 @@ def test_window_override(mount: Mounted) -> None:
     ],
 )
 def test_inject(mount: Mounted, text: str, line: str) -> None:
-    """A verdict or a sample is injected, for the machine or for a cgroup, and history shows the window."""
+    """A level or a sample is injected, for the machine or for a cgroup, and history shows the window."""
     assert write(mount, "inject", text) == 0
     assert mount.debug("history").splitlines()[-1].split(" ", 1)[1] == line
 
@@ -90,7 +90,7 @@ def test_inject(mount: Mounted, text: str, line: str) -> None:
     "text", ["", "high", "low low", "1", "1 2 3 4", "-1 0", "1 0 a", "1 0 13", "low a", "9" * 20 + " 0"]
 )
 def test_inject_nonsense(mount: Mounted, text: str) -> None:
-    """What is neither form is EINVAL and no window."""
+    """Bytes in neither form are EINVAL, and make no window."""
     assert write(mount, "inject", text or "\n") == errno.EINVAL
     assert len(mount.debug("history").splitlines()) == 1
 
@@ -100,14 +100,14 @@ def test_inject_nonsense(mount: Mounted, text: str) -> None:
     ["/nowhere", "/a/nowhere", "/link", "/..", "/a/../../mount", "//", "/a/", "/a//b", "/a/.", "/a/../a"],
 )
 def test_inject_no_cgroup(mount: Mounted, name: str) -> None:
-    """Only a cgroup that is there can have an event, by its one name: no link is followed, none leads out."""
+    """Only an existing cgroup can have an event, by its own name: no link is followed, no name leads out."""
     (mount.path.parent / "cgroups" / "link").symlink_to("a")
     assert write(mount, "inject", f"low {name}") == errno.ENOENT
     assert len(mount.debug("history").splitlines()) == 1
 
 
 def test_inject_a_name_that_is_no_text(mount: Mounted) -> None:
-    """A cgroup's name is bytes; history shows them as they are."""
+    """A cgroup's name is bytes; history shows them unchanged."""
     os.mkdir(os.fsencode(mount.path.parent) + b"/cgroups/\xff")
     (mount.path / "vmpressure.debug" / "inject").write_bytes(b"low /\xff")
     assert b" /\xff 0 0 - - low\n" in (mount.path / "vmpressure.debug" / "history").read_bytes()
@@ -125,7 +125,7 @@ def test_history_is_bounded(mount: Mounted) -> None:
 
 
 def test_registrations(mount: Mounted, puppet: Puppet) -> None:
-    """Each registration is a line: cgroup, level, mode, user, who wrote, how often it was signalled."""
+    """Each registration is a line: cgroup, level, mode, user, process, number of signals."""
     puppet.do("os.setgid(1000); os.setuid(1000); event = os.eventfd(0)")
     puppet.do(f"write({mount.vmpressure!r}, f'{{event}} medium,hierarchy')")
     mount.inject("oom /a")
@@ -136,7 +136,7 @@ def test_registrations(mount: Mounted, puppet: Puppet) -> None:
 
 
 def test_source(mount: Mounted) -> None:
-    """The live source and the signaller are named, with what they cannot do."""
+    """The current source and the signaller are named, with their limits."""
     lines = dict(line.split(" ", 1) for line in mount.debug("source").splitlines())
     assert lines["source"] == "vmstat"
     assert lines["signaller"] == "io_uring"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The rows of the epoll set: how they are read."""
+"""How the rows of the epoll set are read."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ ROWS = 1000
 
 @pytest.fixture
 def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How much was asked for by each pread(2)."""
+    """The size that each pread(2) asked for."""
     asked: list[int] = []
     pread = os.pread
 
@@ -27,7 +27,7 @@ def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def events() -> Iterator[list[int]]:
-    """Eventfds of this process, closed at the end."""
+    """Eventfds of this process, closed at the end of the test."""
     listed = [os.eventfd(0, os.EFD_CLOEXEC) for _ in range(ROWS)]
     yield listed
     for event in listed:
@@ -35,7 +35,7 @@ def events() -> Iterator[list[int]]:
 
 
 def test_read_once(native: None, sizes: list[int], events: list[int]) -> None:  # noqa: ARG001
-    """With a thousand rows that nobody asks about, all are read at once from the second time on."""
+    """With a thousand rows that nobody asks about, one read returns all rows from the second call on."""
     from pressurefs.signaller.uring import UringSignaller  # noqa: PLC0415, a test may go without
 
     signaller = UringSignaller()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which libfuse serves, and what is said where none can."""
+"""Which libfuse serves a mount, and what is reported if none can."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ WAYS_OUT = "install libfuse 2 (Debian: libfuse2), or libfuse 3 (Debian: fuse3) a
 
 
 def mount_in_vain(place: Path, *hidden: str, **environment: str) -> str:
-    """Try to mount where some packages are not installed; return why it is exit code 4."""
+    """Try to mount without some of the packages; check for exit code 4, and return the message."""
     hide = "".join(f"sys.modules[{name!r}] = None; " for name in hidden)
     code = f"import sys; {hide}from pressurefs.cli.main import main; sys.exit(main())"
     done = subprocess.run(
@@ -33,7 +33,7 @@ def mount_in_vain(place: Path, *hidden: str, **environment: str) -> str:
 
 
 def test_no_library(place: Path, native: None) -> None:  # noqa: ARG001
-    """Where no libfuse can be loaded, the message names it and says what to install."""
+    """If no libfuse can be loaded, the message names it and says what to install."""
     said = mount_in_vain(place, "mfusepy", FUSE_LIBRARY_PATH="libfuse-not-here.so")
     reason = "libfuse-not-here.so: cannot open shared object file: No such file or directory"
     assert said.startswith(f"fusepy finds no libfuse 2 ({reason}), and mfusepy is not installed (")
@@ -41,7 +41,7 @@ def test_no_library(place: Path, native: None) -> None:  # noqa: ARG001
 
 
 def test_no_package(place: Path, native: None) -> None:  # noqa: ARG001
-    """Where no package is installed, both are named."""
+    """If no package is installed, the message names both."""
     said = mount_in_vain(place, "fuse", "mfusepy")
     assert said.startswith("fusepy is not installed (")
     assert ", and mfusepy is not installed (" in said
@@ -49,13 +49,13 @@ def test_no_package(place: Path, native: None) -> None:  # noqa: ARG001
 
 
 def test_unknown_package(place: Path, native: None) -> None:  # noqa: ARG001
-    """A package that is asked for and not known is told, not passed over."""
+    """An unknown package in $PRESSUREFS_FUSE is reported, not ignored."""
     said = mount_in_vain(place, **{FUSE_VARIABLE: "fuse4"})
     assert said == "$PRESSUREFS_FUSE is 'fuse4', not fusepy or mfusepy"
 
 
 def test_asked_for_alone(place: Path, native: None) -> None:  # noqa: ARG001
-    """A package that is asked for is not replaced by the other."""
+    """A package that $PRESSUREFS_FUSE names is not replaced by the other."""
     said = mount_in_vain(place, "fuse", **{FUSE_VARIABLE: "fusepy"})
     assert said.startswith("fusepy is not installed (")
     assert "mfusepy" not in said
@@ -63,7 +63,7 @@ def test_asked_for_alone(place: Path, native: None) -> None:  # noqa: ARG001
 
 @pytest.mark.parametrize(("hidden", "left"), [("fuse", "mfusepy"), ("mfusepy", "fusepy")])
 def test_either_alone(hidden: str, left: str, place: Path, fuse: None) -> None:  # noqa: ARG001
-    """With one package alone that one serves, without being asked to."""
+    """If only one package is installed, it serves the mount without being named."""
     try:
         BINDINGS[left]()
     except (ImportError, OSError) as error:
@@ -80,6 +80,6 @@ def test_either_alone(hidden: str, left: str, place: Path, fuse: None) -> None: 
 
 
 def test_options_of_old(place: Path, fuse: None) -> None:  # noqa: ARG001
-    """What libfuse 2 needed to be told may be told to either."""
+    """Options that libfuse 2 needed are accepted with either."""
     with mounted(place, "-o", "nonempty,big_writes,intr,intr_signal=10") as mount:
         assert "vmpressure" in os.listdir(mount.path)

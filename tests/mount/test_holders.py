@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The looks of the fallback: what they find, and whom a trap for them holds up."""
+"""The fallback's scans for holders of an eventfd: what they find, and whom blocking them delays."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ NOBODY, SOMEBODY = 65534, 65533
 
 
 class Keeper:
-    """The fallback signaller, asked as the daemon asks it, but as often as a test wants."""
+    """The fallback signaller, called as the daemon calls it, but as often as a test wants."""
 
     def __init__(self) -> None:
         from pressurefs.signaller.aio import AioSignaller  # noqa: PLC0415, a test may go without
@@ -30,25 +30,25 @@ class Keeper:
         return token
 
     def ask(self) -> set[int]:
-        """Ask once who is gone, and drop as the exchange does; return who is left."""
+        """Ask once which are closed, and drop those as the dispatcher does; return the remaining tokens."""
         for token in self._signaller.gone(set(self.kept)):
             self._signaller.drop(self.kept.pop(token))  # type: ignore[arg-type]
         return set(self.kept)
 
     def await_gone(self, token: int) -> None:
-        """Ask until a registration is gone: that takes two whole looks."""
+        """Ask until a registration has ended: that takes two complete scans."""
         eventually(lambda: token not in self.ask())
 
 
 @pytest.fixture
 def keeper(fuse: None, monkeypatch: pytest.MonkeyPatch) -> Keeper:  # noqa: ARG001
-    """One that looks again at once."""
+    """A signaller that scans again at once."""
     monkeypatch.setattr("pressurefs.signaller.aio.LOOK_SECONDS", 0.0)
     return Keeper()
 
 
 def test_finds_every_one(keeper: Keeper, puppet: Puppet) -> None:
-    """Of many eventfds just the closed ones are gone, whatever the order in which they were opened."""
+    """Of many eventfds exactly the closed ones are found closed, in whatever order they were opened."""
     puppet.do("events = [os.eventfd(0) for _ in range(99)]")
     tokens = [keeper.keep(puppet, f"events[{at}]") for at in range(99)]
     puppet.do("for event in events[::3]: os.close(event)")
@@ -58,7 +58,7 @@ def test_finds_every_one(keeper: Keeper, puppet: Puppet) -> None:
 
 
 def test_registered_twice(keeper: Keeper, puppet: Puppet) -> None:
-    """An eventfd that is registered twice costs one descriptor, and both registrations end together."""
+    """An eventfd that is registered twice takes one descriptor, and both registrations end together."""
     puppet.do("event = os.eventfd(0)")
     first, second = keeper.keep(puppet, "event"), keeper.keep(puppet, "event")
     puppet.do("os.close(event)")
@@ -67,7 +67,7 @@ def test_registered_twice(keeper: Keeper, puppet: Puppet) -> None:
 
 
 def test_thread_with_descriptors_of_its_own(keeper: Keeper, puppet: Puppet) -> None:
-    """A holder may be a thread that has a descriptor table of its own, and no other."""
+    """The only holder of an eventfd may be a thread with its own descriptor table."""
     puppet.do("import ctypes; event, other, ready, end = os.eventfd(0), os.eventfd(0), os.pipe(), os.pipe()")
     kept, closed = keeper.keep(puppet, "event"), keeper.keep(puppet, "other")
     puppet.do("""
@@ -91,7 +91,7 @@ os.close(other)
 def test_short_of_descriptors(
     keeper: Keeper, puppet: Puppet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A look that could not be finished finds nobody gone."""
+    """A scan that could not be completed finds no eventfd closed."""
     puppet.do("event = os.eventfd(0)")
     kept = keeper.keep(puppet, "event")
 
@@ -107,9 +107,9 @@ def test_short_of_descriptors(
 def test_trap(
     keeper: Keeper, place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A process that keeps whoever looks at it waiting holds up its own user's registrations alone.
+    """A process that blocks the scan delays only the cleanup of its own user's registrations.
 
-    It executes a program while it has a file open whose server does not answer the close.
+    It calls execve(2) with a file open whose server does not answer the close.
     """
     monkeypatch.setattr("pressurefs.signaller.holders.TRAPPED_SECONDS", 1.0)
     with mounted(place) as server, Puppet(uid=NOBODY) as hostile, Puppet(uid=SOMEBODY) as bystander:
@@ -118,9 +118,9 @@ def test_trap(
         held_up = keeper.keep(hostile, "closed", NOBODY)
         ends, lives = (keeper.keep(bystander, event, SOMEBODY) for event in ("closed", "kept"))
         server.process.send_signal(signal.SIGSTOP)
-        os.waitpid(server.process.pid, os.WUNTRACED)  # until all its threads stand still
+        os.waitpid(server.process.pid, os.WUNTRACED)  # until all its threads are stopped
         try:
-            # That closes the eventfd, which has the lower number, a moment before it hangs.
+            # execve(2) closes the eventfd, which has the lower number, just before it hangs.
             hostile.send("os.execv('/bin/sleep', ['sleep', '60'])")
             told = f"a process of uid {NOBODY} lets nobody look"
             eventually(lambda: held_up in keeper.ask() and told in caplog.text)

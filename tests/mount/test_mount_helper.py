@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""mount(8), the real one, mounts by type and from fstab, and answers as for any other file system.
+"""The real mount(8) mounts by type and from fstab, and behaves as with any other file system.
 
-Each script has a mount namespace of its own, where /sbin holds nothing but our helper, and a pid namespace,
-so that no daemon outlives a script that fails.
+Each script has its own mount namespace, in which /sbin contains only our helper, and its own pid namespace,
+so that no daemon outlives a failed script.
 """
 
 import subprocess
@@ -29,7 +29,7 @@ Run = Callable[[str], subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def run(fuse: None, place: Path) -> Run:  # noqa: ARG001
-    """Run a shell script beside ``place``/mount, an empty directory; it must end by itself."""
+    """Run a shell script beside ``place``/mount, an empty directory; the script must end by itself."""
     (place / "mount").mkdir()
 
     def run_script(script: str) -> subprocess.CompletedProcess[str]:
@@ -47,7 +47,7 @@ def run(fuse: None, place: Path) -> Run:  # noqa: ARG001
 
 
 def test_by_type(run: Run) -> None:
-    """mount -t returns when the mount answers, with our options heeded; umount ends the daemon."""
+    """mount -t returns once the mount answers, with our options applied; umount ends the daemon."""
     done = run("""
         mount -t fuse.pressurefs none mount -o debug,profile=mainline,noexec || exit
         cat mount/vmpressure mount/vmpressure.debug/vmpressure_level_oom
@@ -67,7 +67,7 @@ def test_by_type(run: Run) -> None:
 
 
 def test_from_fstab(run: Run) -> None:
-    """A line of fstab mounts, whatever it says to others."""
+    """A line of fstab mounts, whatever options for other programs it has."""
     done = run("""
         options=defaults,noauto,nofail,user,_netdev,x-systemd.automount,comment=x,X-mount.mkdir,debug
         echo "none $MOUNT fuse.pressurefs $options 0 0" >fstab
@@ -78,7 +78,7 @@ def test_from_fstab(run: Run) -> None:
 
 
 def test_leaves_nothing_of_the_caller_open(run: Run) -> None:
-    """The daemon has neither the caller's descriptors, nor its directory, nor its session."""
+    """The daemon keeps none of the caller's descriptors, nor its working directory, nor its session."""
     done = run("""
         heard=$(mount -t fuse.pressurefs none mount -o x-y 2>&1 <"$HELPER")
         cd "$(dirname "$(daemon)")"
@@ -106,7 +106,7 @@ while "why this was needed" not in heard:
 
 
 def test_log(run: Run) -> None:
-    """What the daemon says goes to syslog, from its first word on."""
+    """The daemon logs to syslog, from its first message on."""
     done = run(f"""
         mkdir dev && mount --bind /dev dev && mount -t tmpfs none /dev
         touch /dev/fuse /dev/null && for node in fuse null; do mount --bind dev/$node /dev/$node; done
@@ -138,14 +138,14 @@ def test_log(run: Run) -> None:
     ],
 )
 def test_failures(run: Run, options: str, code: int, why: str) -> None:
-    """What cannot be mounted is mount(8)'s exit code and the daemon's own words, and nothing is left."""
+    """If a mount fails, mount(8) has its exit code and prints the daemon's own message; nothing remains."""
     done = run(f"mount -t fuse.pressurefs none mount -o {options}; code=$?; ls -A mount; exit $code")
     assert (done.returncode, done.stdout) == (code, "")
     assert why in done.stderr
 
 
 def test_mounted_already(run: Run) -> None:
-    """A second mount at the same place is refused, a remount too, and the first serves on."""
+    """A second mount at the same place is refused, and so is a remount; the first mount keeps serving."""
     done = run("""
         mount -t fuse.pressurefs none mount
         mount -t fuse.pressurefs none mount; echo $?
@@ -157,14 +157,14 @@ def test_mounted_already(run: Run) -> None:
 
 
 def test_fake_and_verbose(run: Run, place: Path) -> None:
-    """mount -fv shows what would be run, and runs nothing."""
+    """mount -fv prints the command, and runs nothing."""
     done = run("mount -fv -t fuse.pressurefs none mount -o debug; echo $?; ls -A mount")
     command = f"pressurefs: {sys.executable} -m pressurefs mount --debug "
     assert done.stdout.splitlines() == [f"{command}{place / 'mount'}", "0"]
 
 
 def test_other_namespace(run: Run) -> None:
-    """mount -N mounts in another mount namespace, and there only."""
+    """mount -N mounts in another mount namespace, and only there."""
     done = run("""
         mkfifo go
         unshare --mount sh -c 'touch there; read _ <>go' & other=$!
@@ -179,7 +179,7 @@ def test_other_namespace(run: Run) -> None:
 
 
 def test_no_modules_from_the_callers_directory(run: Run, place: Path) -> None:
-    """Whatever directory mount(8) is called from, no code in it is run."""
+    """Whatever directory mount(8) is called in, no code from it is run."""
     (place / "pressurefs.py").write_text("raise SystemExit('run')\n")
     done = run("mount -t fuse.pressurefs none mount && umount mount")
     assert (done.returncode, done.stderr) == (0, "")
@@ -198,13 +198,13 @@ def test_no_modules_from_the_callers_directory(run: Run, place: Path) -> None:
     ],
 )
 def test_translation(words: str, arguments: list[str]) -> None:
-    """Our own options become arguments, those for others go, the rest is FUSE's."""
+    """Our own options become arguments, options for other programs are dropped, all others go to FUSE."""
     assert mount_helper.parse_call(words.split()).arguments == arguments
 
 
 @pytest.mark.parametrize("words", ["", "none", "none /m more", "none /m -x", "none /m -o"])
 def test_wrong_invocation(words: str) -> None:
-    """What mount(8) would not say is a wrong invocation."""
+    """Arguments that mount(8) never passes are a wrong invocation."""
     with pytest.raises(Exit, match=r"^mount\.fuse\.pressurefs: ") as raised:
         mount_helper.parse_call(words.split())
     assert raised.value.code == mount_helper.INVOCATION

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``poll LEVEL``: the open file itself becomes ready, with no eventfd and no look into the writer."""
+"""``poll LEVEL``: the open file itself becomes ready, without an eventfd to be taken from the process."""
 
 import errno
 import os
@@ -22,14 +22,14 @@ def polled(mount: Mounted, wish: str = "low") -> int:
 
 
 def ready(fd: int, seconds: float = 0) -> int:
-    """Return what poll(2) says of a file that is polled for POLLPRI."""
+    """Return what poll(2) reports for a file that is polled for POLLPRI."""
     poll = select.poll()
     poll.register(fd, select.POLLPRI)
     return dict(poll.poll(seconds * 1000)).get(fd, 0)
 
 
 def test_poll(mount: Mounted) -> None:
-    """Events merge until they are collected; the poll that reports one clears it."""
+    """Events merge until a poll reports them; that poll clears them."""
     fd = polled(mount)
     assert ready(fd) == 0
     for _ in range(3):
@@ -40,7 +40,7 @@ def test_poll(mount: Mounted) -> None:
 
 
 def test_levels(mount: Mounted) -> None:
-    """A polled file hears its level and those above."""
+    """A polled file is signalled at its level and above."""
     fds = [polled(mount, level) for level in ("low", "medium", "oom")]
     mount.inject("medium")
     assert [ready(fd) for fd in fds] == [select.POLLPRI, select.POLLPRI, 0]
@@ -60,11 +60,11 @@ WAITS = {
 
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
 def test_wakes_who_waits(mount: Mounted, puppet: Puppet, wait: str) -> None:
-    """Whoever waits already is woken, each time, by every way of waiting."""
+    """A process that is already waiting wakes up, each time, with every system call for waiting."""
     puppet.do(f"fd = os.open({mount.vmpressure!r}, os.O_WRONLY); os.write(fd, b'poll low')")
     for _ in range(3):
         puppet.send(wait)
-        # The first look has come and gone when the daemon has answered it: the puppet is asleep.
+        # Wait until the daemon has answered the first poll request and the puppet sleeps.
         asleep = f"/proc/{puppet.pid}/wchan"
         while "poll" not in open(asleep).read() and "select" not in open(asleep).read():  # noqa: SIM115
             pass
@@ -74,7 +74,7 @@ def test_wakes_who_waits(mount: Mounted, puppet: Puppet, wait: str) -> None:
 
 
 def test_edge_triggered_again(mount: Mounted) -> None:
-    """An edge-triggered epoll reports each event once."""
+    """An edge-triggered epoll set reports each event once."""
     fd = polled(mount)
     with select.epoll() as epoll:
         epoll.register(fd, select.EPOLLPRI | select.EPOLLET)
@@ -86,7 +86,7 @@ def test_edge_triggered_again(mount: Mounted) -> None:
 
 
 def test_one_an_open_file(mount: Mounted) -> None:
-    """A second registration of the same open file is EBUSY; another open file may have one."""
+    """A second registration of the same open file is EBUSY; another open file can have its own."""
     fd, other = polled(mount), polled(mount)
     duplicate = os.dup(fd)
     with pytest.raises(OSError, match="busy") as refused:
@@ -101,7 +101,7 @@ def test_shared_by_dup_and_fork(mount: Mounted) -> None:
     """dup and fork share the registration, and the last close ends it."""
     fd = polled(mount)
     duplicate = os.dup(fd)
-    # The child lives until its pipe is closed.
+    # The child runs until its pipe is closed.
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, pass_fds=[fd]) as child:
         mount.inject("low")
         assert ready(duplicate) == select.POLLPRI
@@ -116,7 +116,7 @@ def test_shared_by_dup_and_fork(mount: Mounted) -> None:
 
 @pytest.mark.parametrize("wish", ["", "high", "low,", "low x", "5 low", "5"])
 def test_wrong_wish(mount: Mounted, wish: str) -> None:
-    """A wrong wish is EINVAL, and the file may be registered rightly afterwards."""
+    """A wrong level or mode is EINVAL, and the file can be registered correctly afterwards."""
     fd = os.open(mount.vmpressure, os.O_WRONLY)
     with pytest.raises(OSError, match="Invalid"):
         os.write(fd, f"poll {wish}".encode())
@@ -125,7 +125,7 @@ def test_wrong_wish(mount: Mounted, wish: str) -> None:
 
 
 def test_without_rights(place: object, fuse: None) -> None:  # noqa: ARG001
-    """It needs no rights over the writer: it works where an eventfd cannot be taken."""
+    """It needs no rights over the process: it works where an eventfd cannot be taken."""
     from pathlib import Path  # noqa: PLC0415
 
     with mounted(Path(str(place)), through=["setpriv", "--bounding-set", "-sys_ptrace"]) as mount:
@@ -138,7 +138,7 @@ def test_without_rights(place: object, fuse: None) -> None:  # noqa: ARG001
 
 
 def test_a_file_that_is_not_registered(mount: Mounted) -> None:
-    """A control file without a poller is always ready, as any file."""
+    """A control file that is not registered is always ready, as any file."""
     fd = os.open(mount.vmpressure, os.O_RDWR)
     poll = select.poll()
     poll.register(fd, select.POLLIN | select.POLLOUT | select.POLLPRI)
@@ -147,7 +147,7 @@ def test_a_file_that_is_not_registered(mount: Mounted) -> None:
 
 
 def test_end_of_the_mount(mount: Mounted, puppet: Puppet) -> None:
-    """The end of the mount wakes who polls, with POLLERR."""
+    """The end of the mount wakes polling processes, with POLLERR."""
     puppet.do(f"fd = os.open({mount.vmpressure!r}, os.O_WRONLY); os.write(fd, b'poll oom')")
     puppet.do("p = select.poll(); p.register(fd, select.POLLPRI)")
     puppet.send("p.poll(10000)[0][1] & select.POLLERR")
@@ -157,7 +157,7 @@ def test_end_of_the_mount(mount: Mounted, puppet: Puppet) -> None:
 
 
 def test_forced_unmount(mount: Mounted) -> None:
-    """umount -f under a polled file harms nobody, whatever is signalled at that moment."""
+    """umount -f with a polled file open does no harm, whatever is signalled at that moment."""
     fd = polled(mount)
     os.system(f"umount -f {mount.path} 2>/dev/null; umount -l {mount.path} 2>/dev/null")  # noqa: S605
     assert mount.process.wait(10) == 0

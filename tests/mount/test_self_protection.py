@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The daemon itself holds out."""
+"""The daemon's own memory under pressure."""
 
 from pathlib import Path
 
@@ -7,13 +7,13 @@ from tests.support.mounted import Mounted, mounted
 
 
 def test_memory_is_locked(mount: Mounted) -> None:
-    """Root's daemon has all its memory locked, and locking does not fill what nobody touched."""
+    """Root's daemon has all its memory locked, and locking does not fault in pages that it never touched."""
     assert mount.locked_kib() > mount.rss_kib() * 0.9
     assert mount.rss_kib() < 30 * 1024
 
 
 def test_without_the_right_to_lock(place: Path, fuse: None) -> None:  # noqa: ARG001
-    """A daemon that may not lock its memory serves all the same."""
+    """A daemon that is not allowed to lock its memory serves without it."""
     with mounted(place, through=["setpriv", "--bounding-set", "-ipc_lock"]) as mount:
         mount.inject("low")
         assert mount.debug("history").count("low") == 1

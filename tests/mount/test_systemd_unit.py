@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""As the systemd unit confines it, the daemon does all its work."""
+"""Confined as by the systemd unit, the daemon does all its work."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from tests.support.puppet import Puppet
 
 @pytest.mark.parametrize("signaller", ["io_uring", "aio"])
 def test_all_its_work(fuse: None, place: Path, signaller: str) -> None:  # noqa: ARG001
-    """It takes and signals eventfds either way, sees cgroups go, and has its memory locked."""
+    """It takes and signals eventfds in both ways, notices removed cgroups, and has its memory locked."""
     through = ["env", f"PRESSUREFS_SIGNALLER={signaller}", *CONFINING]
     with mounted(place, through=through) as mount, Puppet(uid=65534) as puppet:
         assert f"\nsignaller {signaller}\n" in mount.debug("source")

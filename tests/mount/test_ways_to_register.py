@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The habits of cgroup v1's clients: whatever one of them does with the two files works.
+"""The ways in which programs for cgroup v1 use the two files: each of them works here.
 
-One write is one record; what stands at the end of a line does not matter; nor does how the files were
-opened, whether they stay open, which thread writes and how soon it is gone; and every event adds one.
+One write is one record.  It does not matter what ends a line, how the files were opened, whether they stay
+open, which thread writes, and whether it exits at once.  Each event adds one.
 """
 
 import errno
@@ -31,7 +31,7 @@ def here(shared: Mounted) -> Path:
 
 @pytest.fixture
 def client(here: Path) -> Iterator[Puppet]:
-    """A process with a fresh eventfd, both files open, and the line that registers."""
+    """A process with a new eventfd, both files open, and the line that registers."""
     with Puppet() as puppet:
         puppet.do(f"control_path = {str(here / 'cgroup.event_control')!r}")
         puppet.do(f"level_path = {str(here / 'memory.pressure_level')!r}")
@@ -41,7 +41,7 @@ def client(here: Path) -> Iterator[Puppet]:
 
 
 def heard(mount: Mounted, client: Puppet) -> int:
-    """Return how often one event signals the client."""
+    """Return how many times one event signals the client."""
     mount.inject("low /job")
     return int(client.do("drain(event)"))
 
@@ -60,7 +60,7 @@ RECORDS: dict[str, str] = {
 
 @pytest.mark.parametrize("code", RECORDS.values(), ids=RECORDS)
 def test_one_write_is_one_record(shared: Mounted, client: Puppet, code: str) -> None:
-    """1: Whatever the offset, the flags and the call, a write is one record and returns its length."""
+    """1: Whatever the offset, the flags and the system call, a write is one record and returns its length."""
     client.do("pipe = os.pipe(); memory = os.memfd_create('line')")
     assert client.do(code) == client.do("len(line)")
     assert heard(shared, client) == (10 if "range(10)" in code else 1)
@@ -68,7 +68,7 @@ def test_one_write_is_one_record(shared: Mounted, client: Puppet, code: str) -> 
 
 @pytest.mark.parametrize("end", [b"", b"\0", b"\n", b"\n\0", b"   ", b"\r\n", b" \t\n", b"\0\0\0\0"])
 def test_ends_of_lines(shared: Mounted, client: Puppet, end: bytes) -> None:
-    """2: NUL, newline, blanks or nothing may end a line, and count among the bytes that were written."""
+    """2: NUL, newline, blanks or nothing may end a line, and count among the bytes written."""
     assert client.do(f"os.write(control, line + {end!r})") == client.do("len(line)") + len(end)
     assert heard(shared, client) == 1
 
@@ -80,7 +80,7 @@ LEVEL_FLAGS = ["O_RDONLY", "O_RDWR", "O_WRONLY"]
 @pytest.mark.parametrize("control_flags", CONTROL_FLAGS)
 @pytest.mark.parametrize("level_flags", LEVEL_FLAGS)
 def test_ways_to_open(shared: Mounted, client: Puppet, control_flags: str, level_flags: str) -> None:
-    """3: The two files may be opened in any way, polled and made non-blocking; write never says EAGAIN."""
+    """3: The two files may be opened in any way, polled and made non-blocking; no write fails with EAGAIN."""
     client.do(f"control = os.open(control_path, os.{control_flags}, 0o700)")
     client.do(f"level = os.open(level_path, os.{level_flags}); line = f'{{event}} {{level}} low'.encode()")
     client.do("""
@@ -95,7 +95,7 @@ for fd in (control, level):
 
 
 def test_opened_for_reading(client: Puppet) -> None:
-    """3: Root may open event_control for reading, to no use: reading is EINVAL, writing EBADF."""
+    """3: Root may open event_control for reading, in vain: read(2) is EINVAL, write(2) EBADF."""
     client.do("control = os.open(control_path, os.O_RDONLY)")
     assert refusal(client, "os.read(control, 10)") == errno.EINVAL
     assert refusal(client, "os.write(control, line)") == errno.EBADF
@@ -103,7 +103,7 @@ def test_opened_for_reading(client: Puppet) -> None:
 
 @pytest.mark.parametrize("name", ["control", "level"])
 def test_what_buffered_writers_ask(client: Puppet, name: str) -> None:
-    """3: fstat says a regular file of size 0, TCGETS ENOTTY, and every lseek 0."""
+    """3: fstat shows a regular file of size 0, TCGETS is ENOTTY, and every lseek returns 0."""
     assert client.do(f"oct(os.fstat({name}).st_mode)[:5], os.fstat({name}).st_size") == ["0o100", 0]
     client.do("import termios")
     assert refusal(client, f"fcntl.ioctl({name}, termios.TCGETS, bytes(64))") == errno.ENOTTY
@@ -112,7 +112,7 @@ def test_what_buffered_writers_ask(client: Puppet, name: str) -> None:
 
 
 def test_closed_at_once(shared: Mounted, client: Puppet) -> None:
-    """4: Both files may be closed right after the write."""
+    """4: Both files may be closed directly after the write."""
     client.do("os.write(control, line); os.close(control); os.close(level)")
     assert heard(shared, client) == 1
 
@@ -132,7 +132,7 @@ WRITERS = {
 
 @pytest.mark.parametrize("script", WRITERS.values(), ids=WRITERS)
 def test_writer_is_gone(shared: Mounted, here: Path, tmp_path: Path, script: str) -> None:
-    """4: A child or a tool that has only inherited the descriptors may write, and be gone a moment later."""
+    """4: A child or a tool that has inherited the descriptors may write, and exit directly afterwards."""
     event, level = os.eventfd(0), os.open(here / "memory.pressure_level", os.O_RDONLY)
     try:
         control, scratch = here / "cgroup.event_control", tmp_path / "line"
@@ -147,16 +147,16 @@ def test_writer_is_gone(shared: Mounted, here: Path, tmp_path: Path, script: str
 
 
 def test_thread_that_does_not_lead(shared: Mounted, client: Puppet) -> None:
-    """4: Any thread may write, and end."""
+    """4: Any thread may write, and exit."""
     client.do("thread = threading.Thread(target=lambda: os.write(control, line))")
     client.do("thread.start(); thread.join(10)")
     assert heard(shared, client) == 1
 
 
 def test_thread_with_its_own_descriptors(shared: Mounted, client: Puppet) -> None:
-    """4: In a thread with a table of its own the numbers mean what they mean there, and nothing else hears.
+    """4: In a thread with its own descriptor table the numbers are of that table; nothing else is signalled.
 
-    Before Linux 6.9 an eventfd cannot be had from there, which is EPERM.
+    Before Linux 6.9 an eventfd cannot be taken from there, which is EPERM.
     """
     client.do("""
 import ctypes
@@ -204,9 +204,9 @@ ctypes.CDLL(None).syscall(SYS_EXIT, 0)
 
 
 def test_leader_is_gone(shared: Mounted, here: Path) -> None:
-    """4: A thread may write whose process's first thread has ended.
+    """4: A thread may write after the first thread of its process has ended.
 
-    Before Linux 6.9 there is nobody left to take the eventfd from, which is EPERM.
+    Before Linux 6.9 there is then no process to take the eventfd from, which is EPERM.
     """
     event, level = os.eventfd(0), os.open(here / "memory.pressure_level", os.O_RDONLY)
     try:
@@ -222,7 +222,7 @@ def test_leader_is_gone(shared: Mounted, here: Path) -> None:
 
 
 def test_same_bytes_again(shared: Mounted, client: Puppet) -> None:
-    """5: The same bytes on the same descriptors mean the eventfd that has the number then, and only that."""
+    """5: The same bytes written again register the eventfd that has the number at that time, and no other."""
     client.do("os.write(control, line); first = os.dup(event)")
     client.do("os.dup2(os.eventfd(0, os.EFD_NONBLOCK), event); os.write(control, line)")
     assert heard(shared, client) == 1
@@ -231,7 +231,7 @@ def test_same_bytes_again(shared: Mounted, client: Puppet) -> None:
 
 @pytest.mark.parametrize("times", [1, 2, 5])
 def test_every_event_adds_one(shared: Mounted, client: Puppet, times: int) -> None:
-    """6: Nothing is collapsed: the count is that of the events, for each registration of the eventfd."""
+    """6: No events are merged: the count is the number of events, for each registration of the eventfd."""
     for _ in range(times):
         client.do("os.write(control, line)")
     for _ in range(100):

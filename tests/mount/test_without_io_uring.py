@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Without io_uring: what still holds, and what is coarser, as the mount itself says."""
+"""Without io_uring: what still holds, and what is less exact, as the mount itself reports."""
 
 import os
 import re
@@ -22,7 +22,7 @@ FULL = 2**64 - 2
 
 @pytest.fixture(params=["io_uring", "aio"])
 def either(request: pytest.FixtureRequest, fuse: None, place: Path) -> Iterator[Mounted]:  # noqa: ARG001
-    """A mount that signals in one way or the other."""
+    """A mount with either way of signalling."""
     with mounted(place, through=["env", f"PRESSUREFS_SIGNALLER={request.param}"]) as mount:
         assert f"signaller {request.param}\n" in mount.debug("source")
         yield mount
@@ -45,7 +45,7 @@ def test_signals(either: Mounted, puppet: Puppet) -> None:
 
 
 def test_full_counter(either: Mounted) -> None:
-    """A holder that fills its counter blocks nobody, and saturates as in the kernel."""
+    """A process that fills its eventfd's counter blocks nobody; the counter saturates as in the kernel."""
     full = os.eventfd(0)
     other = os.eventfd(0)
     for event in (full, other):
@@ -63,7 +63,7 @@ def test_full_counter(either: Mounted) -> None:
 
 
 def test_writer_gone(either: Mounted) -> None:
-    """/bin/echo may register its shell's eventfd."""
+    """/bin/echo can register its shell's eventfd."""
     event = os.eventfd(0)
     command = ["/bin/sh", "-c", f"/bin/echo '{event} low' > {either.vmpressure}"]
     subprocess.run(command, pass_fds=[event], check=True)
@@ -73,7 +73,7 @@ def test_writer_gone(either: Mounted) -> None:
 
 
 def test_refusals(either: Mounted, puppet: Puppet) -> None:
-    """What is no eventfd is refused alike."""
+    """A descriptor that is no eventfd is refused in the same way."""
     puppet.do(f"path = {either.vmpressure!r}; fd = os.open('/dev/null', os.O_RDONLY)")
     for line, error in (("f'{fd} low'", "Invalid"), ("'99 low'", "Bad file")):
         with pytest.raises(OSError, match=error):
@@ -81,7 +81,7 @@ def test_refusals(either: Mounted, puppet: Puppet) -> None:
 
 
 def test_says_so(aio: Mounted) -> None:
-    """The log and the debug directory say what this way cannot promise."""
+    """The log and the debug directory say what this way of signalling cannot guarantee."""
     limits = "no io_uring here: a registration outlives its eventfd by up to 30 s"
     aio.await_said(f"signaller aio: {limits}")
     assert f"signaller_limits {limits}\n" in aio.debug("source")
@@ -91,7 +91,7 @@ def test_says_so(aio: Mounted) -> None:
     ("way", "told"), [("io_uring", "with their eventfds"), ("aio", "late: .* by up to 30 s")]
 )
 def test_doctor_says_so(native: None, way: str, told: str) -> None:  # noqa: ARG001
-    """What this machine allows is told without a mount."""
+    """The doctor reports what this machine allows, without a mount."""
     command = [sys.executable, "-m", "pressurefs", "doctor"]
     environment = {**os.environ, "PRESSUREFS_SIGNALLER": way}
     said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
@@ -100,11 +100,11 @@ def test_doctor_says_so(native: None, way: str, told: str) -> None:  # noqa: ARG
 
 @pytest.mark.parametrize("way", ["io_uring", "aio"])
 def test_doctor_leaves_nothing_open(native: None, way: str, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
-    """What is opened to see what can be had is opened once, and closed."""
+    """Each descriptor that the doctor opens is opened once, and closed."""
     from pressurefs.signaller import uring  # noqa: PLC0415, a test may go without
     from pressurefs.signaller.signaller import SIGNALLER_VARIABLE  # noqa: PLC0415
 
-    examine_machine()  # what is loaded stays
+    examine_machine()  # modules that it loads stay loaded
     before = os.listdir("/proc/self/fd")
     opened: list[object] = []
     open_ring = uring._open_ring  # noqa: SLF001
@@ -124,7 +124,7 @@ def test_doctor_leaves_nothing_open(native: None, way: str, monkeypatch: pytest.
 
 
 def test_ends_late(aio: Mounted, puppet: Puppet) -> None:
-    """A registration ends after two looks that found no holder; one with a holder elsewhere does not."""
+    """A registration ends after two scans that found no holder; a holder in another process keeps it."""
     puppet.do("closed, kept = os.eventfd(0), os.eventfd(0, os.EFD_NONBLOCK)")
     puppet.do(f"for event in (closed, kept): write({aio.vmpressure!r}, f'{{event}} low')")
     with Puppet() as heir:
@@ -136,12 +136,12 @@ def test_ends_late(aio: Mounted, puppet: Puppet) -> None:
 
 
 def test_nothing_is_held_of_the_last_one(aio: Mounted, place: Path, puppet: Puppet) -> None:
-    """An eventfd whose cgroup is removed while it is looked for is let go, though nobody comes after it."""
+    """An eventfd whose cgroup is removed during a scan is closed, even if no later scan follows."""
     tree = Cgroupfs(place / "cgroups")
     tree.make("/one")
     puppet.do("event = os.eventfd(0)")
     puppet.do(f"write('{aio.path}/one/vmpressure', f'{{event}} low')")
-    aio.inject("low /one")  # an event of a cgroup begins a look
+    aio.inject("low /one")  # an event of a cgroup starts a scan
     assert aio.descriptors() > aio.descriptors_at_start
     tree.remove("/one")
     aio.await_registrations(0)
@@ -149,14 +149,14 @@ def test_nothing_is_held_of_the_last_one(aio: Mounted, place: Path, puppet: Pupp
 
 
 def test_forbidden_io_uring(fuse: None, place: Path) -> None:  # noqa: ARG001
-    """Where the kernel refuses io_uring, the daemon falls back by itself."""
+    """If the kernel refuses io_uring, the daemon falls back by itself."""
     with mounted(place, through=forbidding("io_uring_setup=EPERM")) as mount:
         assert "signaller aio\n" in mount.debug("source")
 
 
 @pytest.mark.parametrize("number", ["ENOSYS", "EPERM"])
 def test_forbidden_kcmp(fuse: None, place: Path, puppet: Puppet, number: str) -> None:  # noqa: ARG001
-    """Without kcmp, too, nothing is looked for: a registration lasts until the unmount, which it hears."""
+    """Without kcmp there are no scans: a registration lasts until the unmount, which signals it."""
     with mounted(place, through=forbidding("io_uring_setup=EPERM", f"kcmp={number}")) as mount:
         mount.await_said("no io_uring and no kcmp here: a registration lasts until the unmount")
         puppet.do(f"event = os.eventfd(0, os.EFD_NONBLOCK); write({mount.vmpressure!r}, f'{{event}} low')")
@@ -167,7 +167,7 @@ def test_forbidden_kcmp(fuse: None, place: Path, puppet: Puppet, number: str) ->
 
 
 def test_out_of_descriptors(fuse: None, place: Path, puppet: Puppet) -> None:  # noqa: ARG001
-    """Looks need descriptors of their own: when the rest is used up, what is dead still comes free."""
+    """Scans need descriptors of their own: when all others are used up, dead registrations still end."""
     through = ["prlimit", "--nofile=48:48", "env", "PRESSUREFS_SIGNALLER=aio"]
     with mounted(place, through=through) as mount:
         puppet.do("events, done = [os.eventfd(0) for _ in range(48)], []")

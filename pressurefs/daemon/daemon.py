@@ -29,9 +29,9 @@ from pressurefs.events.cgroup_removals import Removals
 from pressurefs.events.dispatcher import Exchange
 from pressurefs.events.fanout import Fanout
 from pressurefs.exitcodes import Exit, or_exit
-from pressurefs.filesystem.control_files import ControlFiles, TopDirectory
 from pressurefs.filesystem.fuse import Loop
 from pressurefs.filesystem.fuse.selection import open_binding
+from pressurefs.filesystem.top_directory import TopDirectory
 from pressurefs.pressure.levels import Thresholds
 from pressurefs.registration.checks import Registrar
 from pressurefs.signaller.signaller import Signaller, open_signaller
@@ -100,7 +100,7 @@ class Daemon:
         self._removals = None if cgroups is None else _open_removals(cgroups, self._exchange)
         self._registrar = Registrar(self._exchange, self._signaller, self._removals)
         source_report = self._report_source if settings.debug else None
-        self._top = TopDirectory(self._exchange, ControlFiles(self._registrar), cgroups, source_report)
+        self._top = TopDirectory(self._exchange, self._registrar, cgroups, source_report)
         self._started = datetime.now().astimezone()
         self._happened: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._fault: Exit | None = None

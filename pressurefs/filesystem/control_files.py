@@ -1,135 +1,155 @@
-"""The control files of a directory, and the top directory with what only that has."""
+# SPDX-License-Identifier: MIT
+"""The control files: a class for each kind, with what reading, writing and closing it does.
+
+A write(2) comes from operations.py to the ``write`` of the class, and goes on to ``Registrar.register`` in
+registration/checks.py.  This file decides what differs between the files: inode number, mode, grammar, the
+mode of a registration that names none, and which files are accepted as control_fd.
+
+Threading: the FUSE thread alone calls everything here.
+"""
 
 import errno
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from pressurefs.cgroups.paths import MACHINE
-from pressurefs.cgroups.tree import Cgroup, CgroupRoot
+from pressurefs.cgroups.tree import Cgroup
 from pressurefs.errors import Refusal
 from pressurefs.events.dispatcher import Exchange
-from pressurefs.filesystem.cgroup_directories import Mirror, list_children
-from pressurefs.filesystem.debug_directory import SourceReport, build_debug_directory
-from pressurefs.filesystem.nodes import ALWAYS_READY, Access, Directory, Entry, File, Node
+from pressurefs.filesystem.nodes import ALWAYS_READY, Access, File
 from pressurefs.pressure.levels import Level, Mode
 from pressurefs.pressure.tunables import Tunables
-from pressurefs.registration.checks import ControlFile, Registrar
-from pressurefs.registration.grammar import EVENT_CONTROL, VMPRESSURE, Grammar, parse_number
+from pressurefs.registration.checks import ControlFileRules, Registrar
+from pressurefs.registration.grammar import EVENT_CONTROL, VMPRESSURE, parse_number
+from pressurefs.signaller.poll import Opening
 
 ROOT_INODE = 1
 
-# Directories have the numbers of the cgroups.  Files have a mark in the three high bits, which a cgroup's
-# number reaches after 2^29 generations of them: 1 to 3 are the control files of the directory whose number
-# is in the rest, 4 is what only the top directory has.
+# A directory has the inode number of its cgroup.  A file has a mark in the three high bits, which a
+# cgroup's number reaches only after 2^29 generations: marks 1 to 3 are the control files of the directory
+# whose number is in the rest, mark 4 is for files that only the top directory has.
 _MARK_SHIFT = 61
-_SENSITIVITY_INODE = 4 << _MARK_SHIFT
-_DEBUG_INODE = _SENSITIVITY_INODE + 1  # and the numbers after it
+_VMPRESSURE_MARK = 1 << _MARK_SHIFT
+_EVENT_CONTROL_MARK = 2 << _MARK_SHIFT
+_PRESSURE_LEVEL_MARK = 3 << _MARK_SHIFT
+_TOP_ONLY_MARK = 4 << _MARK_SHIFT
 
-_CONTROL_FILES = ("vmpressure", "cgroup.event_control", "memory.pressure_level")
+SENSITIVITY_INODE = _TOP_ONLY_MARK
+DEBUG_INODE = _TOP_ONLY_MARK + 1  # the debug directory; its files have the numbers after it
 
-# A file of kernfs that can tell of events begins with one that nobody has collected.
+CONTROL_FILE_NAMES = ("vmpressure", "cgroup.event_control", "memory.pressure_level")
+
+# A file of kernfs that can report events begins with an event that nobody has collected.
 _READY_AS_KERNFS = ALWAYS_READY | select.POLLPRI | select.POLLERR
 
-# The levels that one may ask for, never the present one: applications act on events.
+# The levels that an application can ask for, never the present level: applications act on events.
 _LEVELS = " ".join(level.word for level in Level).encode() + b"\n"
 
-_Write = Callable[[Access, bytes], None]
+
+def make_control_files(cgroup: Cgroup | None, registrar: Registrar) -> dict[str, File]:
+    """Return the control files of a cgroup by name, in the order of listing; of the machine if None."""
+    files = (
+        Vmpressure(cgroup, registrar),
+        EventControl(cgroup, registrar),
+        PressureLevel(cgroup, registrar),
+    )
+    return dict(zip(CONTROL_FILE_NAMES, files, strict=True))
 
 
-class ControlFiles:
-    """Makes the control files of a directory."""
+class Vmpressure(File):
+    """``vmpressure``, the control file of the 2012 proposal.  Lives as long as its directory keeps it.
 
-    def __init__(self, registrar: Registrar) -> None:
+    As control_fd it accepts itself or the ``memory.pressure_level`` beside it.
+    """
+
+    def __init__(self, cgroup: Cgroup | None, registrar: Registrar) -> None:
+        directory = _directory_inode(cgroup)
+        inode = directory | _VMPRESSURE_MARK
+        super().__init__(inode, 0o666)
+        # At the top, a registration that names no mode gets the machine's own reclaim and no cgroup's
+        # limit: the RFC.
+        unnamed_mode = Mode.LOCAL if cgroup is None else Mode.DEFAULT
+        accepted_inodes = inode, directory | _PRESSURE_LEVEL_MARK
+        self._rules = ControlFileRules(cgroup, VMPRESSURE, unnamed_mode, accepted_inodes)
         self._registrar = registrar
 
-    def make(self, cgroup: Cgroup | None) -> dict[str, File]:
-        """Return the control files of a cgroup by name; of the machine if None."""
-        number = ROOT_INODE if cgroup is None else cgroup.inode
-        vmpressure, event_control, pressure_level = (
-            number | mark << _MARK_SHIFT for mark in range(1, len(_CONTROL_FILES) + 1)
-        )
-        # A registration at the top that names no mode hears the machine and no cgroup's limit: the RFC.
-        unnamed = Mode.LOCAL if cgroup is None else Mode.DEFAULT
+    def read(self) -> bytes:
+        """Return the words of the levels; ENODEV where the cgroup was removed."""
+        self._registrar.require_alive(self._rules.cgroup)
+        return _LEVELS
 
-        def require_alive() -> None:
-            if cgroup is not None:
-                self._registrar.require_alive(cgroup)
+    def write(self, access: Access, record: bytes) -> None:
+        """Register an eventfd, or the open file itself for poll(2)."""
+        self._registrar.register(self._rules, access.opening, access.caller, record)
 
-        def read_levels() -> bytes:
-            require_alive()
-            return _LEVELS
-
-        def refuse_read() -> bytes:
-            require_alive()
-            raise Refusal(errno.EINVAL, "this file has nothing to read")
-
-        def registering(grammar: Grammar, mode: Mode, *accepted: int) -> _Write:
-            control = ControlFile(cgroup, grammar, mode, accepted)
-            register = self._registrar.register
-            return lambda access, written: register(control, access.opening, access.caller, written)
-
-        close = self._registrar.close
-        to_vmpressure = registering(VMPRESSURE, unnamed, vmpressure, pressure_level)
-        to_event_control = registering(EVENT_CONTROL, Mode.DEFAULT, pressure_level)
-        files = (
-            File(vmpressure, 0o666, read_levels, to_vmpressure, close),
-            File(event_control, 0o222, refuse_read, to_event_control, ready=_READY_AS_KERNFS),
-            File(pressure_level, 0o444, refuse_read, ready=_READY_AS_KERNFS),
-        )
-        return dict(zip(_CONTROL_FILES, files, strict=True))
+    def close(self, opening: Opening) -> None:
+        """End the registration of the open file itself, if it has one."""
+        self._registrar.close(opening)
 
 
-class TopDirectory(Directory):
-    """The mount's root: the machine, and below it the cgroups."""
+class EventControl(File):
+    """``cgroup.event_control``: cgroup v1's grammar.  Lives as long as its directory keeps it.
 
-    def __init__(
-        self,
-        exchange: Exchange,
-        control_files: ControlFiles,
-        cgroups: CgroupRoot | None,
-        source_report: SourceReport | None,
-    ) -> None:
-        """Build the tree; with ``source_report`` it has the debug directory."""
+    As control_fd it accepts the ``memory.pressure_level`` beside it and nothing else.
+    """
+
+    def __init__(self, cgroup: Cgroup | None, registrar: Registrar) -> None:
+        directory = _directory_inode(cgroup)
+        super().__init__(directory | _EVENT_CONTROL_MARK, 0o222, ready=_READY_AS_KERNFS)
+        accepted_inodes = (directory | _PRESSURE_LEVEL_MARK,)
+        self._rules = ControlFileRules(cgroup, EVENT_CONTROL, Mode.DEFAULT, accepted_inodes)
+        self._registrar = registrar
+
+    def read(self) -> bytes:
+        """Refuse with EINVAL; with ENODEV where the cgroup was removed."""
+        self._registrar.require_alive(self._rules.cgroup)
+        return super().read()
+
+    def write(self, access: Access, record: bytes) -> None:
+        """Register an eventfd."""
+        self._registrar.register(self._rules, access.opening, access.caller, record)
+
+
+class PressureLevel(File):
+    """``memory.pressure_level``: a cgroup v1 client opens it to name it as control_fd, and does no more.
+
+    Lives as long as its directory keeps it.
+    """
+
+    def __init__(self, cgroup: Cgroup | None, registrar: Registrar) -> None:
+        super().__init__(_directory_inode(cgroup) | _PRESSURE_LEVEL_MARK, 0o444, ready=_READY_AS_KERNFS)
+        self._cgroup = cgroup
+        self._registrar = registrar
+
+    def read(self) -> bytes:
+        """Refuse with EINVAL; with ENODEV where the cgroup was removed."""
+        self._registrar.require_alive(self._cgroup)
+        return super().read()
+
+
+class Sensitivity(File):
+    """``vmpressure_sensitivity``, the one public tunable: 0 to 100.  Lives as long as the mount."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__(SENSITIVITY_INODE, 0o644)
         self._exchange = exchange
-        self._cgroups = cgroups
-        self._mirror = None if cgroups is None else Mirror(cgroups, _CONTROL_FILES, control_files.make)
-        children: dict[str, Node] = {
-            **control_files.make(None),
-            "vmpressure_sensitivity": File(
-                _SENSITIVITY_INODE, 0o644, read=self._sensitivity, write=self._set_sensitivity
-            ),
-        }
-        if source_report is not None:
-            children["vmpressure.debug"] = build_debug_directory(
-                _DEBUG_INODE, exchange, cgroups, source_report
-            )
-        super().__init__(ROOT_INODE, 0o755, children)
 
-    def find(self, path: str) -> Node:
-        """Return one of our own nodes, or a cgroup's."""
-        first, _, rest = path[1:].partition("/")
-        child = self.children.get(first)
-        if child is not None and not rest:
-            return child
-        if child is not None or not first or self._mirror is None:
-            return super().find(path)
-        return self._mirror.find(path)
+    def read(self) -> bytes:
+        """Return the sensitivity in force."""
+        sensitivity, _ = self._exchange.tuned()
+        return b"%d\n" % sensitivity
 
-    def end(self) -> None:
-        """Contain nothing from here on: what a container has mounted is not ours to take away."""
-        self.children, self._mirror, self._cgroups = {}, None, None
+    def write(self, access: Access, record: bytes) -> None:  # noqa: ARG002
+        """Set the sensitivity; EINVAL where the record is no number of the range."""
+        set_tunable(self._exchange, Tunables.set_sensitivity, record)
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield our own files and the cgroups."""
-        yield from super().entries()
-        if self._cgroups is not None:
-            yield from list_children(self._cgroups, MACHINE, self.children)
 
-    def _sensitivity(self) -> bytes:
-        return b"%d\n" % self._exchange.tuned()[0]
+def set_tunable(exchange: Exchange, setting: Callable[[Tunables, int], None], record: bytes) -> None:
+    """Set a tunable to the number that was written; EINVAL where it is no number or out of range."""
+    try:
+        exchange.tune(setting, parse_number(record))
+    except ValueError as error:
+        raise Refusal(errno.EINVAL, str(error)) from None
 
-    def _set_sensitivity(self, access: Access, written: bytes) -> None:  # noqa: ARG002
-        try:
-            self._exchange.tune(Tunables.set_sensitivity, parse_number(written))
-        except ValueError as error:
-            raise Refusal(errno.EINVAL, str(error)) from None
+
+def _directory_inode(cgroup: Cgroup | None) -> int:
+    return ROOT_INODE if cgroup is None else cgroup.inode

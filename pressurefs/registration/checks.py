@@ -39,16 +39,18 @@ _DESCRIPTORS_SHARE = 0.25
 _SWEEP_SLACK = 60
 
 
-class ControlFile(NamedTuple):
-    """The file that is written to, as the checks need it.
+class ControlFileRules(NamedTuple):
+    """What the checks need of the control file that was written to.
 
-    ``cgroup`` is None for the machine.  ``accepted``: the inode numbers that a control_fd may have.
+    ``cgroup``: what is listened to, None for the machine.  ``grammar``: how its lines are read.
+    ``unnamed_mode``: the mode of a registration that names none.  ``accepted_inodes``: the inode numbers
+    that a control_fd is allowed to have.
     """
 
     cgroup: Cgroup | None
     grammar: Grammar
     unnamed_mode: Mode
-    accepted: tuple[int, ...]
+    accepted_inodes: tuple[int, ...]
 
 
 class Registrar:
@@ -71,7 +73,7 @@ class Registrar:
         self._admitted_since_sweep = 0
         self._may_sweep_at = float("-inf")
 
-    def register(self, control: ControlFile, opening: Opening, caller: Caller, written: bytes) -> None:
+    def register(self, control: ControlFileRules, opening: Opening, caller: Caller, written: bytes) -> None:
         """Register what one write(2) asks for, or raise the Refusal that it is answered with."""
         require_length(written)
         if control.cgroup is not None:
@@ -85,7 +87,7 @@ class Registrar:
             self._register_eventfd(control, caller, request.event_fd, request)
 
     def _register_eventfd(
-        self, control: ControlFile, caller: Caller, event_fd: int, request: Request
+        self, control: ControlFileRules, caller: Caller, event_fd: int, request: Request
     ) -> None:
         try:
             if request.control_fd is not None:
@@ -100,7 +102,7 @@ class Registrar:
         token = next(self._tokens)
         self._admit(control, caller, wish, token, self._keep(caller, event_fd, token))
 
-    def _register_poller(self, control: ControlFile, opening: Opening, caller: Caller, wish: Wish) -> None:
+    def _register_poller(self, control: ControlFileRules, opening: Opening, caller: Caller, wish: Wish) -> None:
         if opening.poller is not None:
             raise Refusal(errno.EBUSY, "the open file is polled already")
         self._require_quota(caller.uid)
@@ -109,7 +111,7 @@ class Registrar:
         self._admit(control, caller, wish, token, poller)
         opening.poller, opening.token = poller, token
 
-    def _admit(self, control: ControlFile, caller: Caller, wish: Wish, token: int, handle: object) -> None:
+    def _admit(self, control: ControlFileRules, caller: Caller, wish: Wish, token: int, handle: object) -> None:
         mode = wish.mode or control.unnamed_mode
         who = caller.uid, caller.pid, handle
         if control.cgroup is None or self._removals is None:
@@ -126,9 +128,9 @@ class Registrar:
             with contextlib.suppress(OSError):
                 self.sweep()
 
-    def require_alive(self, cgroup: Cgroup) -> None:
-        """Refuse with ENODEV what was removed."""
-        if self._removals is not None:
+    def require_alive(self, cgroup: Cgroup | None) -> None:
+        """Refuse with ENODEV a cgroup that was removed; None, the machine, always lives."""
+        if cgroup is not None and self._removals is not None:
             self._removals.require(cgroup)
 
     def close(self, opening: Opening) -> None:
@@ -153,7 +155,7 @@ class Registrar:
         self._signaller.give_up_spares()
         return self._signaller.keep(caller, event_fd, token)
 
-    def _follow(self, control: ControlFile) -> None:
+    def _follow(self, control: ControlFileRules) -> None:
         """See to it that the end of the cgroup will be noticed, before anybody relies on that."""
         if control.cgroup is not None and self._removals is not None:
             self._removals.follow(control.cgroup)
@@ -163,7 +165,7 @@ class Registrar:
             except OSError as error:
                 raise refusal_of(error) from None
 
-    def _require_control_file(self, control: ControlFile, caller: Caller, fd: int) -> None:
+    def _require_control_file(self, control: ControlFileRules, caller: Caller, fd: int) -> None:
         """Refuse a control_fd that the writer may not read, EACCES, or that is another file, EINVAL.
 
         One wrong file passes: that of a removed cgroup, where another has its name.  Their numbers differ,
@@ -175,7 +177,7 @@ class Registrar:
         inode = read_inode(caller, fd)
         if not _may_read(inode, caller):
             raise Refusal(errno.EACCES, "the writer may not read the control file")
-        if inode.number not in control.accepted or inode.device != self.device:
+        if inode.number not in control.accepted_inodes or inode.device != self.device:
             raise Refusal(errno.EINVAL, "control_fd is not this directory's control file")
 
     def _require_quota(self, uid: int) -> None:

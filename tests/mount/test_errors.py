@@ -14,7 +14,7 @@ import pytest
 
 from pressurefs.errors import refusal_of
 from pressurefs.filesystem.fuse.selection import open_binding
-from pressurefs.filesystem.nodes import Directory, File
+from pressurefs.filesystem.nodes import Access, Directory, File
 from pressurefs.filesystem.operations import Operations
 from pressurefs.signaller.writer import Caller
 from tests.support.mounted import DEADLINE_SECONDS, Mounted, mounted
@@ -316,10 +316,11 @@ def test_out_of_descriptors(place: Path, fuse: None) -> None:  # noqa: ARG001
 def test_own_shortage(fuse: None, ours: int, told: int) -> None:  # noqa: ARG001
     """What io_uring or epoll lack is the daemon's shortage, or its fault: never an errno of theirs."""
 
-    def fail(*_: object) -> None:
-        raise refusal_of(OSError(ours, ""))
+    class Failing(File):
+        def write(self, access: Access, record: bytes) -> None:  # noqa: ARG002
+            raise refusal_of(OSError(ours, ""))
 
-    top = Directory(1, 0o755, {"file": File(2, 0o666, write=fail)})
+    top = Directory(1, 0o755, {"file": Failing(2, 0o666)})
     operations = Operations(top, lambda: None, lambda: Caller(os.getpid(), 0, 0))
     info = types.SimpleNamespace(flags=os.O_WRONLY, fh=0, direct_io=0)
     operations.open("/file", info)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pressurefs.errors import Refusal
-from pressurefs.filesystem.injection import parse_injection
+from pressurefs.filesystem.debug_directory import parse_injection
 from pressurefs.pressure.levels import Level, Mode
 from pressurefs.registration.grammar import (
     LINE_BYTES_MAX,

@@ -8,7 +8,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from pressurefs.errors import Refusal
-from pressurefs.filesystem.injection import Injection, parse_injection
+from pressurefs.filesystem.debug_directory import Injection, parse_injection
 from pressurefs.pressure.levels import PRIORITY_MAX, Level
 from pressurefs.registration.grammar import LINE_BYTES_MAX, Request, parse_request, parse_wish
 from tests.fuzz.model import Answer, Descriptor, Registered, Writer, answer

@@ -6,7 +6,7 @@ import errno
 import pytest
 
 from pressurefs.errors import Refusal
-from pressurefs.filesystem.injection import Injection, parse_injection
+from pressurefs.filesystem.debug_directory import Injection, parse_injection
 from pressurefs.pressure.levels import Level
 from pressurefs.registration.grammar import parse_number
 

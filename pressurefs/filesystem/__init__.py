@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: MIT
 """What is mounted, and how FUSE asks for it."""

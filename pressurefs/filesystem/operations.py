@@ -1,17 +1,21 @@
-"""What FUSE asks of the tree: paths and numbers in, numbers out, an errno as an OSError.
+# SPDX-License-Identifier: MIT
+"""The FUSE operations on the tree: paths and numbers in, numbers out, an errno as an OSError.
 
-Knows the names of FUSE's operations and no package that brings them here: see ``fuse/``.
+Follow a write(2): ``Operations.write`` calls ``File.write`` (nodes.py), which a class of control_files.py or
+debug_directory.py overrides; a control file's goes on to ``Registrar.register`` (registration/checks.py).
+
+Knows the names of FUSE's operations, and not the Python packages that bind libfuse: see ``fuse/``.
 
 Threading: libfuse's single-threaded loop calls everything here from one thread.  A handler never
-blocks: while one runs, every other caller waits unkillably.
+blocks: while it runs, every other caller waits and cannot be killed.
 
 Some facts about FUSE that shape this file:
 
-- What is missing here answers ENOSYS, and the kernel then stops asking (flush, getxattr: two round
-  trips saved for each write).
+- An operation that is missing here answers ENOSYS, and the kernel then stops sending it (flush, getxattr:
+  two round trips saved for each write).
 - Without direct_io a write is split at 4096 bytes, and a file of size 0 reads as empty.
 - ``echo x > file`` truncates first: truncate must succeed.
-- Names are bytes.  A binding maps each to one character of Latin-1, so no name can fail to decode.
+- Names are bytes.  FUSE's packages map each byte to one character of Latin-1, so no name fails to decode.
 """
 
 import errno
@@ -28,18 +32,21 @@ from pressurefs.registration.refusal_log import Refusals
 from pressurefs.signaller.poll import Opening
 from pressurefs.signaller.writer import Caller
 
-NAME_ENCODING = "latin-1"  # of names on their way to and from FUSE: a character for each byte
+NAME_ENCODING = "latin-1"  # of names between FUSE and this file: a character for each byte
 
 
 class _Handle(NamedTuple):
-    """What an open file's number stands for."""
+    """What the handle number (fi.fh) of an open file stands for.  Lives until the last close."""
 
     file: File
     opening: Opening
 
 
 class Operations:
-    """The FUSE operations that a tree supports.  Lives as long as the mount."""
+    """The FUSE operations that a tree supports.  Lives as long as the mount; used by the FUSE thread alone.
+
+    The packages in ``fuse/`` register each attribute that is named like a FUSE operation as that operation.
+    """
 
     use_ns = True  # times are integers, nanoseconds
 
@@ -48,7 +55,7 @@ class Operations:
     ) -> None:
         """Serve ``top``; ``answers`` is called once, when the kernel has accepted the connection.
 
-        ``read_caller`` returns whose call is being answered, and means nothing outside of one.
+        ``read_caller`` returns the process whose call is being answered; it means nothing outside a call.
         """
         self._top = top
         self._answers = answers
@@ -60,7 +67,7 @@ class Operations:
         self._born_ns = time.time_ns()
 
     def init(self, _path: str) -> None:
-        """Say that the mount answers."""
+        """Open the connection and report that the mount answers."""
         self._connection.open()
         self._answers()
 
@@ -69,7 +76,7 @@ class Operations:
         return self.attributes(self.find(path))
 
     def attributes(self, node: Node) -> dict[str, int]:
-        """Return what stat(2) says of a node; its times are the mount's."""
+        """Return what stat(2) reports for a node; all times are the time of mounting."""
         return {
             "st_ino": node.inode,
             "st_mode": node.mode,
@@ -92,34 +99,37 @@ class Operations:
             yield os.fsencode(name).decode(NAME_ENCODING), {"st_ino": inode, "st_mode": mode}, 0
 
     def open(self, path: str, info: Any) -> int:
-        """Open a file; the mode was checked by the kernel (default_permissions)."""
+        """Open a file; the kernel has checked the mode (default_permissions)."""
         file = self.find(path)
         if not isinstance(file, File):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if info.flags & os.O_DIRECT:
-            raise OSError(errno.EINVAL, "kernfs knows no O_DIRECT")
+            raise OSError(errno.EINVAL, "kernfs has no O_DIRECT")
         info.direct_io = 1
         info.fh = next(self._handle_numbers)
         self._handles[info.fh] = _Handle(file, Opening(self._read_caller().uid, self._connection.wake))
         return 0
 
     def read(self, _path: str, size: int, offset: int, info: Any) -> bytes:
-        """Return a slice of the content as of now."""
+        """Return a slice of the content as it is at this moment."""
         return self._handles[info.fh].file.read()[offset : offset + size]
 
-    def write(self, _path: str, written: bytes, _offset: int, info: Any) -> int:
-        """Hand one record to the file; the whole of it is taken, or none."""
+    def write(self, _path: str, record: bytes, _offset: int, info: Any) -> int:
+        """Give one record to the file, which accepts the whole of it or nothing.
+
+        Raises Refusal, which was counted and perhaps logged; RuntimeError, and so EIO, for a fault of ours.
+        """
         handle = self._handles[info.fh]
         caller = self._read_caller()
         try:
-            handle.file.write(Access(caller, handle.opening), written)
+            handle.file.write(Access(caller, handle.opening), record)
         except OSError as error:
             refusal = refusal_of(error)
             if isinstance(refusal, Refusal):
                 self._refusals.note(caller.uid, refusal, time.monotonic())
                 raise refusal from None
-            raise RuntimeError("write failed") from error  # a fault of ours: EIO, and a line in the log
-        return len(written)
+            raise RuntimeError("write failed") from error  # EIO, and a line in the log
+        return len(record)
 
     def release(self, _path: str, info: Any) -> int:
         """Forget an open file: its last descriptor is closed."""
@@ -128,7 +138,10 @@ class Operations:
         return 0
 
     def poll(self, _path: str, info: Any, waiting: int | None) -> int:
-        """Return what poll(2) says; ``waiting`` is the kernel's number of the file if somebody waits."""
+        """Return the events that poll(2) reports.
+
+        ``waiting``: the kernel's number of the open file, None where no process waits for it.
+        """
         handle = self._handles[info.fh]
         poller = handle.opening.poller
         return handle.file.ready if poller is None else poller.poll(waiting)
@@ -144,17 +157,17 @@ class Operations:
         return 0
 
     def chown(self, path: str, uid: int, gid: int) -> int:
-        """Change owner and group; to whom, the kernel has checked."""
+        """Change owner and group; the kernel has checked that the caller is allowed to choose these."""
         self._find_own(path).change_owner(uid, gid)
         return 0
 
     def utimens(self, path: str, _times: tuple[int, int] | None = None) -> int:
-        """Succeed without effect: times here mean nothing."""
+        """Succeed without effect: times mean nothing in this mount."""
         self.find(path)
         return 0
 
     def create(self, _path: str, _mode: int, _info: Any) -> int:
-        """Refuse: files come with the kernel's cgroups, not from users."""
+        """Refuse: files exist because cgroups do, and users cannot make any."""
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     def rename(self, _old: str, _new: str) -> int:
@@ -167,10 +180,10 @@ class Operations:
     mknod = mkdir = unlink = rmdir = symlink = link = _not_permitted
 
     def _find_own(self, path: str) -> Node:
-        """Return a node of the caller's.
+        """Return a node that the caller owns; EPERM for a node that they do not own.
 
-        The kernel goes by what it was told of the owner last; by an open file of a removed cgroup that may
-        be another's than the one of the cgroup which has its name.
+        The kernel has checked by the owner that it saw last.  Through an open file of a removed cgroup, that
+        can be another owner than that of the cgroup which has the name at this moment.
         """
         node = self.find(path)
         if self._read_caller().uid not in (0, node.uid):
@@ -178,5 +191,5 @@ class Operations:
         return node
 
     def find(self, path: str) -> Node:
-        """Return the node of a path whose characters stand for bytes."""
+        """Return the node of a path whose characters stand for bytes; OSError where there is none."""
         return self._top.find(path if path.isascii() else os.fsdecode(path.encode(NAME_ENCODING)))

@@ -1,4 +1,8 @@
-"""Our own descriptor of the mount's connection, beside libfuse's, and what is said on it unasked."""
+# SPDX-License-Identifier: MIT
+"""Poll notifications: messages to the kernel that answer no request, on a descriptor of our own.
+
+Knows no file and no registration: only the kernel's number of a polled file.
+"""
 
 import contextlib
 import errno
@@ -7,34 +11,36 @@ import struct
 
 _DEVICE = "/dev/fuse"
 
-# A message to the kernel that answers nothing: struct fuse_out_header, then the number of a polled file.
+# The message of 24 bytes: struct fuse_out_header, then the kernel's number of a polled file.
 _NOTIFY_POLL = struct.Struct("=IiQQ")
 _NOTIFY_POLL_CODE = 1
 
 
 class Connection:
-    """A duplicate of libfuse's descriptor.  Lives as long as the process.
+    """A duplicate of libfuse's descriptor of /dev/fuse.  Lives as long as the process.
 
-    libfuse's own fuse_notify_poll() is no way: its handle points into a channel that is gone when somebody
-    forces the unmount.  A descriptor of our own says ENODEV then.
+    libfuse's own fuse_notify_poll() cannot be used: its handle points into a channel that is freed when
+    somebody forces the unmount.  A write to a descriptor of our own fails with ENODEV then.
+
+    Threading: the FUSE thread opens it; any thread that signals calls ``wake``.
     """
 
     def __init__(self) -> None:
         self._fd = -1
 
     def open(self) -> None:
-        """Find the connection; OSError where nothing is mounted yet."""
+        """Find and duplicate libfuse's descriptor; OSError (ENOTCONN) where nothing is mounted yet."""
         self._fd = os.dup(_find_connection())
 
     def wake(self, waiting: int) -> None:
-        """Have the kernel ask a polled file again, by its number; called by whoever signals."""
+        """Make the kernel poll a file again.  ``waiting``: the kernel's number of the open file."""
         with contextlib.suppress(OSError):
             header = _NOTIFY_POLL.size, _NOTIFY_POLL_CODE, 0
             os.write(self._fd, _NOTIFY_POLL.pack(*header, waiting))
 
 
 def _find_connection() -> int:
-    """Return libfuse's descriptor of the connection; a daemon has just one."""
+    """Return libfuse's descriptor of the connection; a daemon has only this."""
     for name in os.listdir("/proc/self/fd"):
         with contextlib.suppress(OSError):
             if os.readlink(f"/proc/self/fd/{name}") == _DEVICE:

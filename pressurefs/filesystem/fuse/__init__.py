@@ -1,14 +1,17 @@
-"""How libfuse is reached: one file for each Python package that binds it.
+# SPDX-License-Identifier: MIT
+"""How libfuse is called: a file for each Python package that binds it, and what these have in common.
 
-A binding mounts, runs libfuse's loop, and turns its C calls into those of ``Operations``.  This file says
-what all bindings have in common; each package is imported in its own file and nowhere else.
+A *binding* is the Python package that binds libfuse: it loads the library by ctypes, mounts, runs libfuse's
+loop, and turns libfuse's C calls into calls of ``Operations``.  Each is imported in its own file only.
 
-Some facts about what they bring, and why it is overridden:
+Threading: the FUSE thread runs the loop, and so every method of ``Operations``.
 
-- Every attribute of the operations object that is named like a FUSE operation is registered as one.
-  So ``Operations`` does not inherit the packages' class of the same name.
-- Their ``_wrapper`` answers nonsense for an OSError without errno and EINVAL for any bug: see ``Loop``.
-- fuse_get_context() is right within a call and means nothing outside.
+Some facts about these packages, and why parts of them are overridden:
+
+- They register every attribute of the operations object that is named like a FUSE operation as that
+  operation.  So ``Operations`` does not inherit the packages' class of the same name.
+- Their ``_wrapper`` answers nonsense for an OSError without errno, and EINVAL for any bug: see ``Loop``.
+- fuse_get_context() is right within a call and means nothing outside a call.
 - Where $FUSE_LIBRARY_PATH is not set, ctypes.util runs ldconfig to find the library: 10 ms of every start.
 """
 
@@ -30,11 +33,11 @@ _LIBRARY_VARIABLE = "FUSE_LIBRARY_PATH"
 
 
 class Loop:
-    """A package's loop, with answers that are never a wrong success and never a guess.
+    """A binding's loop, which never answers a wrong success nor a guessed errno.  Lives as long as the mount.
 
-    Stands before the package's class FUSE among the bases of a binding.  Lives as long as the mount.
-    ``name`` is the package's, ``version`` its libfuse's; ``package`` brings libfuse.  ``needless``: options
-    that it does not know and need not be told.
+    A base class that stands before the package's class FUSE.  ``name``: of the package.  ``version``: of the
+    libfuse that it has loaded.  ``package``: the module.  ``needless``: mount options to leave out, because
+    this libfuse does not know them and does not need them.
     """
 
     name: str
@@ -54,7 +57,7 @@ class Loop:
         """Mount and answer until the file system is unmounted.  RuntimeError where it cannot be mounted.
 
         ``answers`` is called once, when the kernel has accepted the connection.  ``options`` are added to
-        ours; libfuse tells on stderr what it does not like.
+        the options here; libfuse reports on stderr which of them it does not accept.
         """
         loop: Any = cls
         loop(
@@ -67,7 +70,7 @@ class Loop:
             fsname="pressurefs",
             subtype="pressurefs",
             use_ino=True,
-            hard_remove=True,  # an open file is refused as any: libfuse would try to rename it instead
+            hard_remove=True,  # else libfuse renames an open file instead, where EPERM is to be answered
             default_permissions=True,
             attr_timeout=0,
             entry_timeout=0,
@@ -79,12 +82,15 @@ class Loop:
 
     @classmethod
     def read_caller(cls) -> Caller:
-        """Return whose call is being answered."""
+        """Return the process whose call is being answered."""
         uid, gid, pid = cls.package.fuse_get_context()
         return Caller(pid, uid, gid)
 
     def fgetattr(self, path: bytes, buffer: Any, _info: Any) -> int:
-        """Copy the attributes as a whole; the packages set them field by field, thrice for each write."""
+        """Answer stat(2), with attributes packed once.
+
+        The packages set them field by field, and the kernel asks three times for each write.
+        """
         node = self.operations.find(path.decode(NAME_ENCODING))
         if node.shown is None:
             prepared = self.package.c_stat()
@@ -94,7 +100,7 @@ class Loop:
         return 0
 
     def poll(self, path: bytes, info: Any, handle: int | None, ready: Any) -> int:
-        """Answer poll(2).  The handle that libfuse gives begins with the kernel's number of the file."""
+        """Answer poll(2).  libfuse's handle begins with the kernel's number of the open file."""
         waiting = None
         if handle is not None:
             waiting = ctypes.c_uint64.from_address(handle).value
@@ -110,16 +116,17 @@ class Loop:
             if error.errno is not None and error.errno > 0:
                 return -error.errno
             _log.exception("fault in %s: an error without errno", func.__name__)
-        except BaseException:  # noqa: BLE001, nothing may reach libfuse's C but an errno
+        except BaseException:  # noqa: BLE001, only an errno is allowed to reach libfuse's C
             _log.exception("fault in %s", func.__name__)
         return -errno.EIO
 
 
 @contextlib.contextmanager
 def library(*names: str) -> Iterator[None]:
-    """Have a package take the first of these libraries that is there, unless the user has named another.
+    """Make a package that is imported in this block load the first of these libraries that exists.
 
-    Where there is none the package fails to load the last one, with the loader's OSError.
+    A library that the user has named in $FUSE_LIBRARY_PATH is loaded instead.  Where none exists, the package
+    fails to load the last of them, with the loader's OSError.
     """
     if os.environ.get(_LIBRARY_VARIABLE):
         yield
@@ -141,7 +148,10 @@ def _first_loadable(names: tuple[str, ...]) -> str:
 
 
 def read_version(package: Any, major: int) -> str:
-    """Return the version of the libfuse that a package has taken; OSError where the major is another."""
+    """Return the version of the libfuse that a package has loaded, as "2.9".
+
+    Raises OSError (ELIBBAD) where its major version is not ``major``.
+    """
     number = package._libfuse.fuse_version()  # noqa: SLF001
     found, minor = divmod(number, 10 if number < 100 else 100)  # noqa: PLR2004, 2.9 is 29 and 3.14 is 314
     if found != major:

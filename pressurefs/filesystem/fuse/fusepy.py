@@ -1,4 +1,5 @@
-"""fusepy 3.0.1, on libfuse 2.  The only ``import fuse``."""
+# SPDX-License-Identifier: MIT
+"""fusepy 3.0.1, which binds libfuse 2.  The only ``import fuse``."""
 
 import ctypes
 from typing import Any
@@ -19,7 +20,7 @@ _POLL_PROTOTYPE = ctypes.CFUNCTYPE(
 
 
 class _OperationsWithPoll(ctypes.Structure):
-    """struct fuse_operations up to ``poll``, which follows the last member that fusepy knows."""
+    """struct fuse_operations up to ``poll``, the member after the last that fusepy has."""
 
     _fields_ = (*fuse.fuse_operations._fields_, ("poll", _POLL_PROTOTYPE))
 
@@ -28,14 +29,14 @@ fuse.fuse_operations = _OperationsWithPoll
 
 
 class _Dispatched(Operations):
-    """fusepy calls the object itself, with an operation's name."""
+    """Operations as fusepy calls them: the object itself, with an operation's name.  Lives as the mount."""
 
     def __call__(self, operation: str, *arguments: Any) -> Any:
         return getattr(self, operation)(*arguments)
 
 
 class Fusepy(Loop, fuse.FUSE):  # type: ignore[misc]
-    """libfuse 2, by fusepy."""
+    """libfuse 2, through fusepy.  Lives as long as the mount."""
 
     name = "fusepy"
     version = read_version(fuse, 2)

@@ -1,4 +1,5 @@
-"""Which binding this machine allows."""
+# SPDX-License-Identifier: MIT
+"""Selects the binding, the Python package that binds libfuse: the first that works on this machine."""
 
 import errno
 import os
@@ -6,16 +7,19 @@ from collections.abc import Callable
 
 from pressurefs.filesystem.fuse import Loop
 
-# For tests, and for whom it concerns: the name of the only package to try.
+# For tests and administrators: the name of the only package to try.
 FUSE_VARIABLE = "PRESSUREFS_FUSE"
 
 
 class BindingUnavailable(OSError):
-    """No package reaches a libfuse here; its text says for each one why."""
+    """No package can load a libfuse on this machine; the text says for each package why."""
 
 
 def open_binding() -> type[Loop]:
-    """Return the first binding that works, or the one that is asked for; raise BindingUnavailable."""
+    """Return the first binding that works, or the binding that $PRESSUREFS_FUSE names.
+
+    Raises BindingUnavailable: EINVAL for an unknown name, ENOENT where none works.
+    """
     asked = os.environ.get(FUSE_VARIABLE)
     if asked and asked not in BINDINGS:
         raise BindingUnavailable(errno.EINVAL, f"${FUSE_VARIABLE} is {asked!r}, not {' or '.join(BINDINGS)}")
@@ -29,7 +33,7 @@ def open_binding() -> type[Loop]:
 
 
 def explain(name: str, error: ImportError | OSError) -> str:
-    """Return in words why a binding could not be opened."""
+    """Return in words why a binding cannot be used."""
     if isinstance(error, ImportError):
         return f"{name} is not installed ({error})"
     return f"{name} finds no {_LIBRARIES[name]} ({error.strerror or error})"
@@ -47,7 +51,7 @@ def _open_mfusepy() -> type[Loop]:
     return Mfusepy
 
 
-# The order is that of preference.
+# In the order of preference.
 BINDINGS: dict[str, Callable[[], type[Loop]]] = {"fusepy": _open_fusepy, "mfusepy": _open_mfusepy}
 
 _LIBRARIES = {"fusepy": "libfuse 2", "mfusepy": "libfuse 3"}

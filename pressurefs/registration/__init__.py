@@ -1,1 +1,2 @@
-"""A write(2) becomes a listener: what the line says, what is checked, which refusals are logged."""
+# SPDX-License-Identifier: MIT
+"""A write(2) becomes a listener: the grammar of its line, the checks, the log of refusals."""

@@ -1,9 +1,13 @@
-"""Admits a registration: the checks between a write(2) and a place in the registry.
+# SPDX-License-Identifier: MIT
+"""Admits a registration: the checks between a write(2) and a live listener.
 
-They run in the kernel's order, because that decides which errno a doubly wrong line gets: length,
-text, event_fd, control_fd, level and mode.  Only then come the reasons that the kernel does not have.
-Nothing of the writer is taken before everything about it was found right, and a refusal leaves
-nothing behind.
+The checks run in the kernel's order, because that decides which errno a line with two faults gets: length,
+text, event_fd, control_fd, level and mode.  The reasons that the kernel does not have come after those.
+No descriptor of the writer is taken before every check has passed, and a refusal leaves nothing behind.
+
+Knows no FUSE and no node: what differs between the control files comes in as ``ControlFileRules``.
+
+Threading: the FUSE thread alone calls everything here.
 """
 
 import contextlib
@@ -26,16 +30,16 @@ from pressurefs.signaller.poll import Opening, Poller
 from pressurefs.signaller.signaller import Signaller
 from pressurefs.signaller.writer import Caller, Inode, read_groups, read_inode, require_eventfd, require_open
 
-# A thousand eventfds is more than any program has a use for; each costs us a descriptor, two mappings
-# and some 13 KB.  Each cgroup that is listened to costs the files that it is sampled by, too.  No user may
-# have more than this share of our descriptors.
+# A thousand eventfds is more than any program needs; each costs the daemon a descriptor, two mappings and
+# some 13 KB.  Each cgroup with listeners also costs the open files that it is sampled from.  No user is
+# allowed more than this share of the daemon's descriptors.
 REGISTRATIONS_PER_USER = 1024
 DESCRIPTORS_PER_CGROUP = 3
 _DESCRIPTORS_SHARE = 0.25
 
-# Sweep after this many registrations beyond what lived before: a program that registers and closes in a loop
-# keeps our tables short, and the sweeps cost a fixed share of its calls.  Fewer than the rings that are kept
-# ready (signaller/uring.py), so that such a program waits for none to be opened.
+# Sweep after as many new registrations as were alive at the last sweep, plus this many.  So the tables stay
+# short for a program that registers and closes in a loop, and the sweeps cost a fixed share of its calls.
+# Fewer than the io_urings that are kept ready (signaller/uring.py), so that such a program waits for none.
 _SWEEP_SLACK = 60
 
 
@@ -54,9 +58,9 @@ class ControlFileRules(NamedTuple):
 
 
 class Registrar:
-    """The door of the registry.  Lives as long as the mount; used by the FUSE thread alone.
+    """Makes registrations into listeners.  Lives as long as the mount; used by the FUSE thread alone.
 
-    ``device`` is "major:minor" of the mount, once known: what a control_fd must be of.
+    ``device``: "major:minor" of the mount, None until that is known; a control_fd must be a file of it.
     """
 
     def __init__(self, exchange: Exchange, signaller: Signaller, removals: Removals | None) -> None:
@@ -67,14 +71,17 @@ class Registrar:
         self._signaller = signaller
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._descriptors_per_user = int(limit * _DESCRIPTORS_SHARE)
-        # Never 0 and never twice: a token tells an eventfd from the next one under the same number.
+        # Never 0 and never used twice: tokens distinguish eventfds that had the same descriptor number.
         self._tokens = itertools.count(1)
         self._sweep_at = _SWEEP_SLACK
         self._admitted_since_sweep = 0
         self._may_sweep_at = float("-inf")
 
     def register(self, control: ControlFileRules, opening: Opening, caller: Caller, written: bytes) -> None:
-        """Register what one write(2) asks for, or raise the Refusal that it is answered with."""
+        """Register what one write(2) asks for, or raise the Refusal that it answers.
+
+        ``written``: the bytes of the write, of any length.  The errnos are listed in pressurefs(5).
+        """
         require_length(written)
         if control.cgroup is not None:
             self.require_alive(control.cgroup)
@@ -96,13 +103,15 @@ class Registrar:
             self._require_quota(caller.uid)
             self._follow(control)
         except Refusal:
-            # What is wrong with event_fd comes before all that; a good line learns of it when it is kept.
+            # A wrong event_fd is reported before any of that; if all of that is right, _keep finds it.
             require_eventfd(caller, event_fd)
             raise
         token = next(self._tokens)
         self._admit(control, caller, wish, token, self._keep(caller, event_fd, token))
 
-    def _register_poller(self, control: ControlFileRules, opening: Opening, caller: Caller, wish: Wish) -> None:
+    def _register_poller(
+        self, control: ControlFileRules, opening: Opening, caller: Caller, wish: Wish
+    ) -> None:
         if opening.poller is not None:
             raise Refusal(errno.EBUSY, "the open file is polled already")
         self._require_quota(caller.uid)
@@ -111,7 +120,9 @@ class Registrar:
         self._admit(control, caller, wish, token, poller)
         opening.poller, opening.token = poller, token
 
-    def _admit(self, control: ControlFileRules, caller: Caller, wish: Wish, token: int, handle: object) -> None:
+    def _admit(
+        self, control: ControlFileRules, caller: Caller, wish: Wish, token: int, handle: object
+    ) -> None:
         mode = wish.mode or control.unnamed_mode
         who = caller.uid, caller.pid, handle
         if control.cgroup is None or self._removals is None:
@@ -119,12 +130,13 @@ class Registrar:
         else:
             path, birth = control.cgroup.path, control.cgroup.inode
             self._exchange.add(Registration(token, path, wish.level, mode, *who, birth))
-            # It ends at once if it was too late.  If that cannot be seen, the watch will tell.
+            # If the cgroup was removed meanwhile, the registration ends at once.  If that cannot be found
+            # out, the thread that watches for removals ends it.
             with contextlib.suppress(OSError):
                 self._removals.end_if_gone(path)
         self._admitted_since_sweep += 1
         if self._admitted_since_sweep >= self._sweep_at:
-            # What was admitted is no less admitted where the dead cannot be told just now.
+            # The registration is valid even if the daemon cannot find out at the moment which ones are dead.
             with contextlib.suppress(OSError):
                 self.sweep()
 
@@ -134,7 +146,7 @@ class Registrar:
             self._removals.require(cgroup)
 
     def close(self, opening: Opening) -> None:
-        """End what belongs to an open file, after its last close."""
+        """End the registration of an open file, if it has one, after the last close."""
         if opening.poller is not None:
             self._exchange.end(opening.token)
 
@@ -150,40 +162,41 @@ class Registrar:
         except Refusal as refusal:
             if refusal.number not in (errno.ENFILE, errno.ENOMEM):
                 raise
-        # What dead registrations hold, and what waits for use, may be all that is missing.
+        # Dead registrations, and io_urings that are kept ready, may hold what is missing.
         self.sweep()
         self._signaller.give_up_spares()
         return self._signaller.keep(caller, event_fd, token)
 
     def _follow(self, control: ControlFileRules) -> None:
-        """See to it that the end of the cgroup will be noticed, before anybody relies on that."""
+        """Watch for the removal of the cgroup, before a listener relies on that."""
         if control.cgroup is not None and self._removals is not None:
             self._removals.follow(control.cgroup)
             try:
-                # Those of a removed cgroup of that name end before there is another.
+                # Registrations of a removed cgroup of this name end before the new cgroup gets one.
                 self._removals.end_if_gone(control.cgroup.path)
             except OSError as error:
                 raise refusal_of(error) from None
 
     def _require_control_file(self, control: ControlFileRules, caller: Caller, fd: int) -> None:
-        """Refuse a control_fd that the writer may not read, EACCES, or that is another file, EINVAL.
+        """Refuse with EACCES a control_fd that the writer is not allowed to read, with EINVAL a wrong file.
 
-        One wrong file passes: that of a removed cgroup, where another has its name.  Their numbers differ,
-        but libfuse knows a file by its path while it is open anywhere, so the kernel has one inode for both;
-        whoever looks at the new one has its number written over the old.  Only libfuse could give the new
-        one a node of its own.  It does no harm: who listens where is up to the file that is written to.
+        A wrong file passes in one case: the file of a removed cgroup, where a new cgroup has its name.  Their
+        numbers differ, but libfuse identifies a file by its path while it is open anywhere, so the kernel has
+        one inode for both; a look-up of the new file overwrites the old file's number.  Only libfuse could
+        give the new file a node of its own.  It does no harm: the file that is written to decides which
+        cgroup the listener hears.
         """
         require_open(caller, fd)
         inode = read_inode(caller, fd)
         if not _may_read(inode, caller):
-            raise Refusal(errno.EACCES, "the writer may not read the control file")
+            raise Refusal(errno.EACCES, "the writer is not allowed to read the control file")
         if inode.number not in control.accepted_inodes or inode.device != self.device:
             raise Refusal(errno.EINVAL, "control_fd is not this directory's control file")
 
     def _require_quota(self, uid: int) -> None:
         if uid == 0 or not self._is_used_up(uid):
             return
-        # Whoever goes on writing at the limit makes us sweep for a tenth of the time, no more.
+        # A user who keeps writing at the limit makes the daemon sweep for at most a tenth of the time.
         began = time.monotonic()
         if began >= self._may_sweep_at:
             self.sweep()

@@ -1,9 +1,12 @@
+# SPDX-License-Identifier: MIT
 """The grammar of a registration: bytes that were written become a request.
 
-Rules for this file: bytes in, values or ``Refusal`` out; no descriptor is looked at.  The kernel's
-cgroup v1 reads a line in two steps, with the descriptors examined between them, and which error a
-doubly wrong line gets depends on that order.  So there are two functions here, ``parse_request``
-and ``parse_wish``.
+Rules for this file: bytes in, values or ``Refusal`` out; nothing here reads /proc or uses a descriptor.
+The kernel's cgroup v1 parses a line in two steps and checks the descriptors between them, and that order
+decides which errno a line with two faults gets.  So there are two functions here, ``parse_request`` and
+``parse_wish``.
+
+Threading: pure functions; their caches are safe in any thread.
 """
 
 import errno
@@ -18,15 +21,15 @@ from pressurefs.pressure.levels import Level, Mode
 
 LINE_BYTES_MAX = 4096  # a longer write is refused whole, as by kernfs, which buffers one page
 
-# The kernel's strstrip() goes by its ctype table, where Latin-1's no-break space is a space.
+# The kernel's strstrip() uses its ctype table, where Latin-1's no-break space is a space.
 _BLANKS = b" \t\n\v\f\r\xa0"
 
 
 class Request(NamedTuple):
-    """The first step: descriptor numbers of the writer, and the rest, not yet read.
+    """What the first step gives: descriptor numbers of the writer, and the rest, not yet parsed.
 
-    ``event_fd`` is None where the open file itself is to be polled.  ``wish`` is text, or the number
-    that a binary registration has in its place.
+    ``event_fd``: None where the open file itself is to be polled.  ``control_fd``: None where the line has
+    none.  ``wish``: text, or the number of a level that a binary registration has in its place.
     """
 
     event_fd: int | None
@@ -35,7 +38,10 @@ class Request(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """The second step: what to be told.  ``mode`` is None where the line gave none."""
+    """What the second step gives: from which level on, and in which mode, to signal.
+
+    ``mode``: None where the line has none.
+    """
 
     level: Level
     mode: Mode | None
@@ -48,25 +54,25 @@ class Wish(NamedTuple):
 #   level    = "low" | "medium" | "oom" | "critical"        critical is cgroup v1's name of oom
 #   mode     = "default" | "hierarchy" | "local"
 #
-# A number is decimal digits and no sign, taken modulo 2^32 like the kernel's unsigned int.  A wish
-# begins with no digit, so the second number, where there is one, is a descriptor.
+# A number is decimal digits and no sign, modulo 2^32 like the kernel's unsigned int.  No wish begins with
+# a digit, so a second number is always a descriptor.
 _LINE = re.compile(rb"([0-9]+) (?:([0-9]+)(?: (.*))?|([^0-9].*))", re.DOTALL)
 
 _POLL = b"poll "
 
-# cgroup v1's file takes both descriptors and nothing else.  Its kernel reads a second number that has no
-# digits as 0, so that two blanks after the first name descriptor 0.
+# cgroup v1's file requires both descriptors.  The kernel reads a second number without digits as 0, so two
+# blanks after the first number mean descriptor 0.
 _EVENT_CONTROL_LINE = re.compile(rb"([0-9]+) ([0-9]*)(?: (.*))?", re.DOTALL)
 
 #   struct vmpressure_notify, little-endian:  u32 magic  u32 level  s32 event_fd  s32 control_fd
 #
-# The magic's low byte is the version, so that the three bytes after it, "PMV", tell a struct from a line.
+# The magic's low byte is the version; the three bytes after it, "PMV", distinguish a struct from a line.
 _NOTIFY = struct.Struct("<BxxxIii")
 _NOTIFY_MARK = b"PMV"
 _NOTIFY_VERSION = 1
 _NO_CONTROL_FD = -1
 
-# Lines are short but may have a page of blanks: a megabyte at the very most.
+# Lines are short but can have a page of blanks: a cache of a megabyte at most.
 _LINES_REMEMBERED = 256
 
 _LEVELS = {
@@ -85,10 +91,10 @@ _MODES = {mode.value.encode(): mode for mode in Mode}
 
 @functools.lru_cache(_LINES_REMEMBERED)
 def parse_request(written: bytes) -> Request:
-    """Read the descriptors of a line or a struct; refuse with E2BIG, EINVAL or EPROTONOSUPPORT.
+    """Parse the descriptors of a line or a struct; refuse with E2BIG, EINVAL or EPROTONOSUPPORT.
 
-    The line ends at the first NUL; blanks around it do not count.  Descriptor numbers are small and levels
-    few, so most lines have been read before.
+    The line ends at the first NUL; blanks around it do not count.  Results are cached: descriptor numbers
+    are small and levels few, so most lines were parsed before.
     """
     line = parse_word(written)
     if written[1:4] == _NOTIFY_MARK:
@@ -118,7 +124,7 @@ def _parse_notify(written: bytes) -> Request:
 
 @functools.lru_cache(_LINES_REMEMBERED)
 def parse_event_control_request(written: bytes) -> Request:
-    """Read the descriptors of a line of cgroup.event_control; refuse with E2BIG or EINVAL."""
+    """Parse the descriptors of a line of cgroup.event_control; refuse with E2BIG or EINVAL."""
     match = _EVENT_CONTROL_LINE.fullmatch(parse_word(written))
     if match is None:
         raise Refusal(errno.EINVAL, "the line is not '<event_fd> <control_fd> <level>[,<mode>]'")
@@ -128,13 +134,13 @@ def parse_event_control_request(written: bytes) -> Request:
 
 @functools.lru_cache(_LINES_REMEMBERED)
 def parse_event_control_wish(wish: bytes | int) -> Wish:
-    """Read level and mode in cgroup v1's words; refuse with EINVAL."""
+    """Parse level and mode in cgroup v1's words; refuse with EINVAL."""
     return _parse_wish(wish, _EVENT_CONTROL_LEVELS)
 
 
 @functools.lru_cache(_LINES_REMEMBERED)
 def parse_wish(wish: bytes | int) -> Wish:
-    """Read level and mode; refuse with EINVAL."""
+    """Parse level and mode; refuse with EINVAL."""
     return _parse_wish(wish, _LEVELS)
 
 
@@ -158,7 +164,7 @@ def _parse_wish(wish: bytes | int, levels: Mapping[bytes, Level]) -> Wish:
 
 
 class Grammar(NamedTuple):
-    """The two steps in which one of the control files is read."""
+    """The two steps in which a record of one control file is parsed."""
 
     parse_request: Callable[[bytes], Request]
     parse_wish: Callable[[bytes | int], Wish]
@@ -169,19 +175,19 @@ EVENT_CONTROL = Grammar(parse_event_control_request, parse_event_control_wish)
 
 
 def require_length(written: bytes) -> None:
-    """Refuse with E2BIG what is longer than a line may be."""
+    """Refuse with E2BIG a record of more than ``LINE_BYTES_MAX`` bytes."""
     if len(written) > LINE_BYTES_MAX:
         raise Refusal(errno.E2BIG, f"more than {LINE_BYTES_MAX} bytes in one write")
 
 
 def parse_word(written: bytes) -> bytes:
-    """Return what was said: up to the first NUL, without blanks around it; E2BIG where too long."""
+    """Return the text of a record: up to the first NUL, without blanks around it; E2BIG where too long."""
     require_length(written)
     return written.partition(b"\0")[0].strip(_BLANKS)
 
 
 def parse_number(written: bytes) -> int:
-    """Read the decimal number of a value file; refuse with EINVAL."""
+    """Parse the decimal number of a value file; refuse with EINVAL, or E2BIG where too long."""
     digits = parse_word(written)
     # No value here has more than 19 digits; a signed 64-bit number has no more either.
     if re.fullmatch(rb"[0-9]{1,19}", digits) is None:
@@ -190,12 +196,12 @@ def parse_number(written: bytes) -> int:
 
 
 def _descriptor_number(digits: bytes) -> int:
-    """Wrap as the kernel does: simple_strtoul() wraps at 2^64, its unsigned int at 2^32.
+    """Wrap as the kernel does: simple_strtoul() wraps at 2^64, the unsigned int it is assigned to at 2^32.
 
-    The upper half of that is no int, which system calls take: it comes out negative, and no descriptor
-    has such a number in either reading.
+    System calls take an int, which has no upper half of that range: such a number becomes negative here.
+    No descriptor has such a number, as unsigned int or as int.
 
-    4,096 digits are within what Python converts without complaint only in pieces: the value modulo
-    2^32 depends on no more than the last 32 digits, since 2^32 divides 10^32.
+    The value modulo 2^32 depends on the last 32 digits alone, since 2^32 divides 10^32.  Python converts the
+    4,096 digits of a full line slowly, and not at all where its limit on digits (4,300) was lowered.
     """
     return (int(digits[-32:]) + 2**31) % 2**32 - 2**31

@@ -1,7 +1,9 @@
+# SPDX-License-Identifier: MIT
 """A window adds samples up and, when enough pages were scanned, gives a verdict.
 
-Pure: time comes in with the sample and goes out with the verdict.  A window knows no cgroup tree
-and no listener; the engine keeps one for each cgroup that had samples.
+Pure: time comes in with the sample and goes out with the verdict.  A window knows no cgroup tree and no
+listener.  The event path in C computes the same: this file is the oracle that the tests compare the C with,
+and ``plot`` judges by it without the compiled module.
 """
 
 from typing import NamedTuple
@@ -10,12 +12,12 @@ from pressurefs.pressure.levels import Level, Thresholds, level_of, reclaim_inde
 
 
 class Sample(NamedTuple):
-    """What one look at the kernel's counters found.
+    """What one reading of the kernel's counters found.
 
-    ``time``: seconds, monotonic.  ``cgroup``: "/" is the whole machine, "/a" a cgroup; "/a/", which none can
-    be called, stands for any of those below "/a" that are not told apart.  ``scanned``, ``reclaimed``:
-    pages since the look before.  ``priority``: the kernel's scan priority, 12 (the first, gentle pass) to 0
-    (nothing is spared), None where the source cannot know it.
+    ``time``: seconds, monotonic.  ``cgroup``: "/" is the whole machine, "/a" a cgroup; "/a/", which is no
+    cgroup's name, stands for any cgroup below "/a" that the source does not distinguish.  ``scanned``,
+    ``reclaimed``: pages since the reading before.  ``priority``: the kernel's scan priority, 12 (the first,
+    gentle pass) to 0 (nothing is spared), None where the source cannot know it.
     """
 
     time: float
@@ -26,10 +28,11 @@ class Sample(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """A full window, judged.
+    """The judgement of a full window.
 
-    ``index_percent`` is None where a level was injected without a window.  ``injected``: of the pages
-    ``scanned``, those that stand for the priority and were none.
+    ``time``, ``cgroup``, ``priority``: of the sample that filled it.  ``scanned``, ``reclaimed``: pages of
+    the whole window.  ``index_percent``: 0 to 100, None where a level was injected without a window.
+    ``injected``: how many of the pages ``scanned`` were added for the priority and not scanned by the kernel.
     """
 
     time: float
@@ -43,7 +46,10 @@ class Verdict(NamedTuple):
 
 
 class Window:
-    """Scanned and reclaimed pages of one cgroup since the last verdict.  Nothing expires."""
+    """Scanned and reclaimed pages of one cgroup since the last verdict.  Nothing expires.
+
+    Lives as long as its owner keeps it: one for each cgroup that had samples.
+    """
 
     __slots__ = ("reclaimed", "scanned")
 
@@ -54,13 +60,13 @@ class Window:
     def add(self, sample: Sample, thresholds: Thresholds) -> Verdict | None:
         """Add a sample; return the verdict if that filled the window, which then starts empty.
 
-        A sample larger than the window is one window, not several: the kernel judges what has come
-        in since it last looked, and so do we.
+        A sample larger than the window is one window, not several: the kernel too judges at once all that
+        was added since it judged last.
         """
         injected = 0
         if sample.priority is not None and sample.priority <= thresholds.oom_priority:
-            # The kernel's vmpressure_prio(): a full window of failure on top of what was there.
-            # A good ratio before it dilutes it, there as here.
+            # As the kernel's vmpressure_prio(): adds a full window of failure to what the window has.  Pages
+            # reclaimed before it lower the index, in the kernel as here.
             injected = thresholds.window_pages
         self.scanned += sample.scanned + injected
         self.reclaimed += sample.reclaimed

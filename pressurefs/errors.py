@@ -1,4 +1,5 @@
-"""What a system call of a user is answered with, and which of our own shortages that can be.
+# SPDX-License-Identifier: MIT
+"""What a user's write(2) answers: the errno, its reason for the log, and shortages of the daemon.
 
 Standard library only.
 """
@@ -7,7 +8,7 @@ import errno
 
 
 class Refusal(OSError):
-    """What write(2) answers: an errno, and the reason in words for the log."""
+    """What read(2) or write(2) answers: ``number``, an errno, and ``reason``, the words for the log."""
 
     def __init__(self, number: int, reason: str) -> None:
         super().__init__(number, reason)
@@ -15,7 +16,7 @@ class Refusal(OSError):
         self.reason = reason
 
 
-# Our own shortage, and what the writer is told of it.
+# The errno of a shortage that the daemon itself meets, and what the writer's write(2) answers then.
 SHORTAGES = {
     errno.EMFILE: (errno.ENFILE, "the daemon is out of descriptors"),
     errno.ENFILE: (errno.ENFILE, "the system is out of descriptors"),
@@ -25,7 +26,7 @@ SHORTAGES = {
 
 
 def refusal_of(error: OSError) -> OSError:
-    """Return what the writer is told where the daemon itself is short of something; else the error."""
+    """Return the Refusal for a shortage of the daemon itself; any other error unchanged."""
     if isinstance(error, Refusal) or error.errno not in SHORTAGES:
         return error
     return Refusal(*SHORTAGES[error.errno])

@@ -1,4 +1,5 @@
-"""Exit codes.  They are an interface: none is ever renumbered or given another meaning."""
+# SPDX-License-Identifier: MIT
+"""Exit codes.  They are an interface: no code is ever renumbered or given another meaning."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ COMMAND_NOT_FOUND = 127
 
 
 class Exit(Exception):
-    """Ends a command: the code, what was being done, and why it did not work."""
+    """Ends a command.  ``code``: its exit code.  The text says what was being done and why it failed."""
 
     def __init__(self, code: int, what: str, why: object) -> None:
         super().__init__(f"{what}: {why}")
@@ -26,7 +27,7 @@ class Exit(Exception):
 
 @contextlib.contextmanager
 def or_exit(code: int, what: str) -> Iterator[None]:
-    """Turn an OSError of the block into an Exit, whose reason is the error in words."""
+    """Turn an OSError of the block into an Exit with ``code``; its reason is the error in words."""
     try:
         yield
     except OSError as error:

@@ -1,7 +1,8 @@
-"""What is mounted where.
+# SPDX-License-Identifier: MIT
+"""What is mounted where, by /proc/<pid>/mountinfo.
 
-Standard library only: the client half uses this too.  Nothing here looks *through* a mount whose
-server might not answer, but for ``is_dead``, which asks only what the kernel itself answers.
+Standard library only: client.py uses this too.  Nothing here uses a path inside a mount whose server might
+not answer, except ``is_dead``, which asks only what the kernel itself answers.
 """
 
 import errno
@@ -16,7 +17,11 @@ MOUNT_VARIABLE = "PRESSUREFS_MOUNT"
 
 
 class Mount(NamedTuple):
-    """One row of mountinfo.  ``device`` is "major:minor" of its superblock."""
+    """One row of mountinfo.
+
+    ``mount_id``: the kernel's number of the mount.  ``device``: "major:minor" of its superblock.
+    ``mountpoint``: a path, unescaped.  ``filesystem_type``: with the subtype, as "fuse.pressurefs".
+    """
 
     mount_id: int
     device: str
@@ -25,25 +30,26 @@ class Mount(NamedTuple):
 
 
 def parse_mountinfo(text: str) -> list[Mount]:
-    """Read /proc/<pid>/mountinfo (proc(5)); later rows lie on top of earlier ones."""
+    """Parse the text of /proc/<pid>/mountinfo (proc(5)); later rows lie on top of earlier rows."""
     mounts = []
-    # Only a newline ends a row: the kernel escapes it in paths, but none of what splitlines() splits at.
+    # Only a newline ends a row.  The kernel escapes newlines in paths, and no other character that
+    # splitlines() splits at.
     for line in text.split("\n")[:-1]:
         fields = line.split(" ")
-        # Optional fields end at a lone dash; the type follows it.
+        # The optional fields end at a field that is a dash; the type follows it.
         filesystem_type = fields[fields.index("-", 6) + 1]
         mounts.append(Mount(int(fields[0]), fields[2], _unescape(fields[4]), filesystem_type))
     return mounts
 
 
 def read_mountinfo(pid: int | str = "self") -> list[Mount]:
-    """Read the mounts that a process sees."""
+    """Read the mounts in the mount namespace of a process.  Raises OSError where it cannot be read."""
     text = Path(f"/proc/{pid}/mountinfo").read_bytes()
     return parse_mountinfo(os.fsdecode(text))
 
 
 def topmost(mounts: Iterable[Mount], mountpoint: str) -> Mount | None:
-    """Return what is mounted at a path, the last of several."""
+    """Return the mount on top of all that are mounted at a path, None where there is none."""
     found = None
     for mount in mounts:
         if mount.mountpoint == mountpoint:
@@ -52,9 +58,9 @@ def topmost(mounts: Iterable[Mount], mountpoint: str) -> Mount | None:
 
 
 def find_pressurefs() -> str:
-    """Return the mount to use where none is named: $PRESSUREFS_MOUNT, else the first in mountinfo.
+    """Return the directory of the mount to use: $PRESSUREFS_MOUNT if set, else the first in mountinfo.
 
-    Raises FileNotFoundError where there is none.
+    Raises FileNotFoundError (ENOENT) where there is none.
     """
     named = os.environ.get(MOUNT_VARIABLE)
     if named:
@@ -66,9 +72,9 @@ def find_pressurefs() -> str:
 
 
 def is_dead(mountpoint: str) -> bool:
-    """Tell whether the server of a FUSE mount is gone.
+    """Return whether the server of a FUSE mount is gone.
 
-    The kernel answers ENOTCONN itself for a connection that was closed.
+    For a connection that was closed, the kernel itself answers ENOTCONN.
     """
     try:
         os.stat(mountpoint)

@@ -1,1 +1,2 @@
-"""The cgroup tree that the mount mirrors, and how a cgroup is named."""
+# SPDX-License-Identifier: MIT
+"""The cgroup tree that the mount mirrors, and the paths that name cgroups."""

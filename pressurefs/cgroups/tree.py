@@ -1,11 +1,16 @@
-"""The cgroup tree that the mount stands for: a directory, opened once, and what is beneath it.
+# SPDX-License-Identifier: MIT
+"""The cgroup tree that the mount mirrors: a directory, opened once, and what is beneath it.
 
 The root is opened before mounting and everything is resolved from there by openat2(2), which neither
 follows a symbolic link nor crosses into another mount.  So a mount inside its own tree does not contain
-itself, and no name leads out.  A plain directory tree serves as well as the kernel's.
+itself, and no name leads out of the tree.  A plain directory tree works as well as the kernel's.
 
-Nothing is remembered of what was seen: a cgroup may be gone at the next look, or another one may have its
-name.  Inode numbers tell those apart; cgroup v2 never uses one twice.
+Nothing is cached about a cgroup, except whether its memory.stat has reclaim counters: at the next look-up it
+may be removed, or another cgroup may have its name.  Inode numbers distinguish those; cgroup v2 never uses a
+number twice.
+
+Threading: the FUSE thread looks up and lists, the other threads of the daemon read numbers and paths; no two
+of them write the same attribute.
 """
 
 import ctypes
@@ -23,7 +28,7 @@ _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_NO_SYMLINKS = 0x04
 _RESOLVE_BENEATH = 0x08
 _FILEID_KERNFS = 0xFE
-# The kernel gives up (EAGAIN) where something was renamed meanwhile, which could have led out.
+# The kernel gives up (EAGAIN) where a rename during the look-up could have led out of the tree.
 _ATTEMPTS = 10
 
 _READ_BYTES = 32768
@@ -37,13 +42,18 @@ class _OpenHow(ctypes.Structure):
 
 
 class _KernfsHandle(ctypes.Structure):
-    """struct file_handle of open_by_handle_at(2), for a file system of kernfs."""
+    """struct file_handle of open_by_handle_at(2), as kernfs uses it for cgroupfs."""
 
     _fields_ = (("handle_bytes", ctypes.c_uint32), ("handle_type", ctypes.c_int), ("number", ctypes.c_uint64))
 
 
 class Cgroup(NamedTuple):
-    """A directory as it was found.  ``has_reclaim``: its memory.stat tells what reclaim scanned."""
+    """A cgroup's directory as it was at a look-up.
+
+    ``inode``, ``mode``, ``uid``, ``gid``, ``links``: as stat(2) reports them.  ``has_reclaim``: whether
+    events can be reported for it, which takes reclaim counters in its memory.stat, or cgroup v1 with a source
+    that needs none.
+    """
 
     path: str
     inode: int
@@ -55,11 +65,12 @@ class Cgroup(NamedTuple):
 
 
 class CgroupRoot:
-    """An open cgroup tree.  Lives until closed.
+    """An open cgroup tree.  Lives until closed, as a rule as long as the process.
 
-    ``number``: the inode number of its topmost directory.  ``filesystem``: "cgroup2", "cgroup" for a
-    hierarchy of version 1, another name for a plain tree, whose numbers the kernel's cgroups do not have.
-    ``serves_v1``: whether reclaim can be told of in a memory hierarchy of version 1, which shows none.
+    ``number``: the inode number of its topmost directory.  ``filesystem``: "cgroup2"; "cgroup" for a
+    hierarchy of version 1; another name for a plain tree, whose inode numbers are not those of cgroups.
+    ``serves_v1``: whether the source reports reclaim in a memory hierarchy of version 1, whose memory.stat
+    has no reclaim counters.
     """
 
     def __init__(self, path: str) -> None:
@@ -77,14 +88,14 @@ class CgroupRoot:
 
     @classmethod
     def mounted(cls) -> Self | None:
-        """Open the tree where cgroup2 is mounted, None on a machine without."""
+        """Open the tree where cgroup2 is mounted first; return None where it is not mounted."""
         for mount in read_mountinfo():
             if mount.filesystem_type == "cgroup2":
                 return cls(mount.mountpoint)
         return None
 
     def look(self, cgroup: str) -> Cgroup:
-        """Return what ``cgroup`` ("/a/b") is at this moment; OSError, mostly ENOENT, where it is nothing."""
+        """Return what ``cgroup`` ("/a/b") is at this moment; OSError, mostly ENOENT, where there is none."""
         fd = self.open(cgroup, os.O_PATH | os.O_DIRECTORY)
         try:
             seen = os.fstat(fd)
@@ -94,9 +105,10 @@ class CgroupRoot:
         return Cgroup(cgroup, seen.st_ino, seen.st_mode, seen.st_uid, seen.st_gid, seen.st_nlink, has_reclaim)
 
     def inode_of(self, cgroup: str) -> int | None:
-        """Return the number of the cgroup that has this name, None where none has.
+        """Return the inode number of the cgroup that has this name, None where there is none.
 
-        OSError where that cannot be told: to be short of descriptors is no reason to call a cgroup removed.
+        Raises OSError where that cannot be found out: a shortage of descriptors does not mean that a cgroup
+        was removed.
         """
         try:
             fd = self.open(cgroup, os.O_PATH | os.O_DIRECTORY)
@@ -108,7 +120,10 @@ class CgroupRoot:
             os.close(fd)
 
     def path_of(self, number: int) -> str | None:
-        """Return the path of the cgroup that has an inode number, None where none has or we may not look."""
+        """Return the path of the cgroup with an inode number.
+
+        None where there is none, or where open_by_handle_at(2) is not allowed.
+        """
         if self._handles_fd is None:
             self._handles_fd = self.open("", os.O_RDONLY | os.O_DIRECTORY)
         handle = _KernfsHandle(ctypes.sizeof(ctypes.c_uint64), _FILEID_KERNFS, number)
@@ -122,10 +137,10 @@ class CgroupRoot:
         return path.removeprefix(top) if path.startswith(f"{top}/") else None
 
     def children(self, cgroup: str) -> list[tuple[str, int]]:
-        """Return name and inode number of each child; not of one that something is mounted on."""
+        """Return name and inode number of each child cgroup, except those that something is mounted on."""
         fd = self.open(cgroup, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            # Looking at one by one would cost too much of a thread that must answer everybody.
+            # A look-up of each child would cost more than mountinfo, and every caller waits for this thread.
             place = os.readlink(f"/proc/self/fd/{fd}").rstrip("/")
             covered = {mount.mountpoint for mount in read_mountinfo()}
             with os.scandir(fd) as entries:
@@ -138,10 +153,10 @@ class CgroupRoot:
             os.close(fd)
 
     def open(self, path: str, flags: int) -> int:
-        """Open a directory or file beneath the root.
+        """Open a directory or file beneath the root; return its descriptor, close-on-exec.
 
-        What cannot be had without a link or another mount is ENOENT, as is a file in a directory's place:
-        it is no part of the tree.
+        Raises OSError: ENOENT also for a path that leads through a symbolic link, another mount or a file
+        in a directory's place, because none of these is part of the tree.
         """
         resolve = _RESOLVE_BENEATH | _RESOLVE_NO_XDEV | _RESOLVE_NO_SYMLINKS | _RESOLVE_NO_MAGICLINKS
         how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
@@ -164,7 +179,7 @@ class CgroupRoot:
             os.close(self._handles_fd)
 
     def _has_reclaim(self, directory_fd: int) -> bool:
-        """Tell whether memory.stat is there and names reclaim; cgroup v1's does not."""
+        """Return whether memory.stat exists and has reclaim counters; cgroup v1's has none."""
         try:
             number = os.stat(MEMORY_STAT, dir_fd=directory_fd, follow_symlinks=False).st_ino
         except OSError:
@@ -173,11 +188,11 @@ class CgroupRoot:
             return True
         known = self._shows_reclaim.get(number)
         if known is None:
-            # Read once: the kernel adds up a whole tree for each reading.
+            # Read once: the kernel sums up the whole subtree at each reading.
             try:
                 known = _names_reclaim(directory_fd)
             except OSError:
-                return False  # removed at this moment, or we are short of something
+                return False  # removed at this moment, or a resource is short
             if len(self._shows_reclaim) >= _REMEMBERED_STATS_MAX:
                 self._shows_reclaim.clear()
             self._shows_reclaim[number] = known

@@ -1,1 +1,2 @@
-"""The process: what it starts and stops, its log, its place in the machine."""
+# SPDX-License-Identifier: MIT
+"""The process: start and stop, its log, its mountpoint, how it survives memory pressure."""

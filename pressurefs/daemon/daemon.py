@@ -1,9 +1,11 @@
-"""The daemon: wires the rooms together, starts and stops what runs, and says when it is ready.
+# SPDX-License-Identifier: MIT
+"""The daemon: connects the parts, starts and stops their threads, and reports when it is ready.
 
-Four threads do the work.  The FUSE loop answers file operations.  The pump asks the source for samples and
-hands them to the exchange.  One waits for cgroups to be removed.  The main thread waits on one queue, where
-the others and the signal handlers put what happened, and once a second it ends the registrations that are
-dead.  The one lock is the exchange's.  Beside them are the writers of log and trace, and C's reader of BPF.
+Threading: four threads do the work.  The FUSE loop answers file operations.  The pump reads samples from the
+source and gives them to the exchange.  The third waits for the removal of cgroups.  The main thread waits on
+one queue, into which the other threads and the signal handlers put what happened, and ends dead
+registrations once a second.  They share one lock, the exchange's.  Beside them run the threads that write log
+and trace, and the C thread that reads the BPF ring buffer.
 """
 
 import contextlib
@@ -42,24 +44,24 @@ from pressurefs.sources.thread import Pump
 
 _log = logging.getLogger("pressurefs.daemon.daemon")
 
-# Dead registrations are ended this often.  Reading thousands of rows takes milliseconds, so with many
-# of them sweeps come less often: up to a tenth as often, to stay at this share of one core.
+# The interval between sweeps, which end dead registrations.  Reading thousands of epoll rows takes
+# milliseconds, so with many of them the interval grows, up to ten times, to stay at this share of one core.
 SWEEP_SECONDS = 1.0
 SWEEP_SECONDS_MAX = 10.0
 SWEEP_CORE_SHARE = 0.0003
 
-# A Python thread that computes keeps the interpreter this long before another gets its turn; the
-# default of 5 ms would stand between a full window and its signal.
+# How long a Python thread that computes keeps the interpreter (the GIL) before another thread gets it; the
+# default of 5 ms would delay the signal of a full window.
 SWITCH_SECONDS = 0.0005
 
-# libfuse's descriptor of /dev/fuse, and our duplicate of it: see connection.py.
+# libfuse's descriptor of /dev/fuse, and our duplicate of it: see filesystem/poll_notify.py.
 _CONNECTION_FDS = 2
 
 _READY_TIMEOUT_SECONDS = 20.0
 
 
 class Settings(NamedTuple):
-    """What the command line asked for."""
+    """What the command line asked for: the options of ``pressurefs mount``."""
 
     mountpoint: str
     source: str
@@ -73,13 +75,13 @@ class Settings(NamedTuple):
 
 
 class Daemon:
-    """One mount, from the first check to the last signal."""
+    """One mount, from the first check to the last signal.  Lives as long as the process."""
 
     def __init__(self, settings: Settings) -> None:
-        """Open everything that can be missing before anything is mounted; raise Exit."""
+        """Open everything that can be missing, before anything is mounted; raise Exit."""
         self._settings = settings
         self._low_fds = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(_CONNECTION_FDS)]
-        # A thread that ends needs it, and could not open it without a descriptor.
+        # The end of a thread needs this library, and loading it needs a descriptor, which may be short then.
         ctypes.CDLL("libgcc_s.so.1")
         self._mountpoint = os.path.realpath(settings.mountpoint)
         _raise_descriptor_limit()
@@ -106,12 +108,12 @@ class Daemon:
         self._fault: Exit | None = None
 
     def run(self) -> None:
-        """Mount, serve until asked to stop or unmounted by somebody, and clean up; raise Exit on a fault."""
+        """Mount, serve until a signal or an unmount, and clean up; raise Exit on a fault."""
         mountpoint.prepare(self._mountpoint, self._settings.options)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            # Before libfuse could set handlers of its own, which would end its loop behind our back.
+            # Set before libfuse does: its own handlers would end its loop without the daemon's knowledge.
             signal.signal(number, lambda *_: self._happened.put(_Event.ASKED_TO_STOP))
-        # The connection takes their numbers: see Taker.
+        # The connection gets their numbers, which must be low: see Taker.
         for fd in self._low_fds:
             os.close(fd)
         self._start("fuse", self._serve)
@@ -130,7 +132,7 @@ class Daemon:
                 systemd.notify("READY=1")
                 self._await_end()
             elif first is _Event.ASKED_TO_STOP:
-                # What is being mounted must be there before it can be taken away.
+                # The mount must be complete before it can be unmounted.
                 self._wait(_READY_TIMEOUT_SECONDS)
             elif first is None:
                 why = f"the kernel has not answered for {_READY_TIMEOUT_SECONDS:.0f} s"
@@ -140,7 +142,8 @@ class Daemon:
             self._unmount()
             self._top.end()
             self._pump.stop()
-            # The path is gone: who wakes up and looks finds ENOENT, as after the removal of a cgroup.
+            # The path is gone: a listener that wakes up and looks it up gets ENOENT, as after the removal of
+            # a cgroup.
             self._exchange.end_all()
             if self._trace is not None:
                 self._trace.close()
@@ -148,7 +151,7 @@ class Daemon:
             raise self._fault
 
     def _start(self, name: str, work: Callable[[], None]) -> None:
-        """Run ``work`` in a thread; when that ends, for whatever reason, the main thread learns of it."""
+        """Run ``work`` in a thread; whatever ends it, it reports its end to the main thread."""
 
         def run() -> None:
             try:
@@ -166,7 +169,7 @@ class Daemon:
         try:
             self._binding.serve(self._top, self._note_answers, self._mountpoint, self._settings.options)
         except RuntimeError as error:
-            # libfuse has told on stderr what it did not like.
+            # libfuse has reported the reason on stderr.
             if self._registrar.device is None:
                 raise Exit(exitcodes.FUSE_UNAVAILABLE, "mount", "libfuse could not mount") from None
             raise Exit(exitcodes.UNEXPECTED, "fuse", f"libfuse's loop ended with {error}") from None
@@ -178,7 +181,7 @@ class Daemon:
             raise Exit(exitcodes.SOURCE_UNAVAILABLE, f"source {self._source.name}", error.strerror) from None
 
     def _note_answers(self) -> None:
-        """Learn our device number before the first write can come; the FUSE loop calls this."""
+        """Read the mount's device number before the first write can come; the FUSE thread calls this."""
         mounted = mountinfo.topmost(mountinfo.read_mountinfo(), self._mountpoint)
         self._registrar.device = None if mounted is None else mounted.device
         self._happened.put(_Event.ANSWERS)
@@ -197,7 +200,7 @@ class Daemon:
             interval = min(max(SWEEP_SECONDS, rested), SWEEP_SECONDS_MAX)
 
     def _wait(self, seconds: float) -> "_Event | None":
-        """Return what happened, None if nothing did within that time."""
+        """Return what happened, None if nothing happened within ``seconds``."""
         try:
             return self._happened.get(timeout=seconds)
         except queue.Empty:
@@ -205,7 +208,7 @@ class Daemon:
 
     def _unmount(self) -> None:
         if self._registrar.device is None:
-            return  # it was never there
+            return  # it was never mounted
         left = mountpoint.take_away(self._registrar.device)
         if left:
             why = "something else is mounted on top of it"
@@ -230,7 +233,7 @@ class _Event(Enum):
 
 
 def _open_binding() -> type[Loop]:
-    """Return what FUSE is reached by; raise Exit where it cannot work."""
+    """Return the Python package that binds libfuse; raise Exit where it cannot work."""
     with or_exit(exitcodes.FUSE_UNAVAILABLE, "mount"):
         binding = open_binding()
     if not os.path.exists("/dev/fuse"):
@@ -240,7 +243,7 @@ def _open_binding() -> type[Loop]:
 
 
 def _open_fanout(settings: Settings, cgroups: CgroupRoot | None, signaller: Signaller) -> Fanout | None:
-    """Return what the kernel source tells by, None where that cannot be the source."""
+    """Return the listeners in C for the kernel source, None where that cannot be the source."""
     if not may_be_kernel(settings.source):
         return None
     with or_exit(exitcodes.UNEXPECTED, "fanout"):
@@ -279,7 +282,7 @@ def _open_signaller() -> Signaller:
 
 
 def _raise_descriptor_limit() -> None:
-    """Each registration costs a descriptor: take what we may have."""
+    """Raise the limit of descriptors as far as is allowed: each registration costs one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

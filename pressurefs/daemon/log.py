@@ -1,7 +1,10 @@
+# SPDX-License-Identifier: MIT
 """The log: lines on stderr, written by a thread of its own.
 
-Whoever reads our stderr may stop reading, a journal under memory pressure for one.  Neither the FUSE
-thread nor the pump may wait for that: lines queue up, and when the queue is full they are counted instead.
+The reader of stderr can stop reading, for example a journal under memory pressure.  No other thread of the
+daemon is allowed to wait for it.  So lines are queued, and when the queue is full they are counted instead.
+
+Threading: any thread logs; the handler's thread alone writes.
 """
 
 import contextlib
@@ -34,7 +37,7 @@ class StderrHandler(logging.Handler):
             self._dropped += 1
 
     def close(self) -> None:
-        """Write what is queued, unless nobody reads it."""
+        """Write what is queued; give up after a second if stderr is not read."""
         with contextlib.suppress(queue.Full):
             self._lines.put_nowait(None)
         if self._writer.is_alive():
@@ -51,7 +54,7 @@ class StderrHandler(logging.Handler):
 
 
 def start_log() -> None:
-    """Send what is logged to stderr."""
+    """Send log lines of all loggers, from INFO up, to stderr."""
     root = logging.getLogger()
     root.addHandler(StderrHandler())
     root.setLevel(logging.INFO)

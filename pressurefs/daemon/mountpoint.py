@@ -1,4 +1,8 @@
-"""The place of a mount: made ready before, left as it was afterwards."""
+# SPDX-License-Identifier: MIT
+"""The mountpoint: checked and cleared of a dead mount before mounting, unmounted afterwards.
+
+Threading: the main thread alone calls everything here.
+"""
 
 import contextlib
 import ctypes
@@ -18,7 +22,10 @@ _MNT_DETACH = 2
 
 
 def prepare(mountpoint: str, options: Mapping[str, str | bool]) -> None:
-    """Detach a dead mount of ours; raise Exit where the directory cannot be mounted on."""
+    """Detach a pressurefs mount whose daemon is gone; raise Exit where the directory cannot be mounted on.
+
+    ``options``: the mount options; with ``nonempty`` the directory is allowed to have entries.
+    """
     mounted = mountinfo.topmost(mountinfo.read_mountinfo(), mountpoint)
     if mounted is not None and mounted.filesystem_type == mountinfo.FILESYSTEM_TYPE:
         if not mountinfo.is_dead(mountpoint):
@@ -33,10 +40,12 @@ def prepare(mountpoint: str, options: Mapping[str, str | bool]) -> None:
 
 
 def take_away(device: str) -> list[str]:
-    """Unmount what has this device number, "major:minor", and is not hidden; return where it is left.
+    """Unmount all mounts with this device number, "major:minor"; return the mountpoints that are left.
 
-    Gently if nobody uses it, by force if the kernel says so.  Detaching comes last: alone it would leave the
-    FUSE loop running for whoever holds a file open.  Nothing to do where somebody else has unmounted it.
+    A mount stays where another mount lies on top of it.  umount2(2) is called without a flag first, which
+    works if nobody uses the mount, then with MNT_FORCE, then with MNT_DETACH.  Detaching comes last: alone it
+    would leave the FUSE loop running while any process holds a file open.  Does nothing where the mount is
+    gone already.
     """
     for how in ({}, {"force": True}, {"detach": True}):
         for mountpoint in _mountpoints(device):
@@ -48,12 +57,12 @@ def take_away(device: str) -> list[str]:
 
 
 def _mountpoints(device: str) -> list[str]:
-    """Return where it is mounted and can be unmounted, wherever a parent directory was moved to."""
+    """Return where the mount is at this moment, even if a parent directory was moved."""
     return [row.mountpoint for row in mountinfo.read_mountinfo() if row.device == device]
 
 
 def unmount(mountpoint: str, *, force: bool = False, detach: bool = False) -> None:
-    """umount2(2), or fusermount(1) where that is not allowed.  Raises OSError."""
+    """Unmount by umount2(2), or by fusermount(1) for a user who is not allowed that.  Raises OSError."""
     flags = (_MNT_FORCE if force else 0) | (_MNT_DETACH if detach else 0)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.umount2(os.fsencode(mountpoint), flags) == 0:

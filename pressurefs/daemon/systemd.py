@@ -1,6 +1,7 @@
-"""What systemd is told of a service of Type=notify: sd_notify(3) by hand.
+# SPDX-License-Identifier: MIT
+"""Notifications to systemd for a service of Type=notify: sd_notify(3) without libsystemd.
 
-Nothing is said where nobody asked, and nothing waits for a manager that does not read.
+Without $NOTIFY_SOCKET nothing is sent.  A manager that does not read delays the daemon by a second at most.
 """
 
 import contextlib
@@ -12,10 +13,10 @@ _SEND_SECONDS = 1.0
 
 
 def notify(state: str) -> None:
-    """Send ``NAME=value`` to the socket that $NOTIFY_SOCKET names, if it does."""
+    """Send ``NAME=value`` to the socket that $NOTIFY_SOCKET names; do nothing without it or on an error."""
     address = os.environ.get(NOTIFY_VARIABLE, "")
     if address.startswith("@"):
-        address = "\0" + address[1:]  # an abstract one, which has no place in the file system
+        address = "\0" + address[1:]  # an abstract socket, which has no path
     elif not address.startswith("/"):
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:

@@ -128,7 +128,7 @@ def wait(event_fd: int, timeout: float | None = None) -> int | None:
         if not poll.poll(left_ms):
             return None
         try:
-            # RWF_NOWAIT, not O_NONBLOCK: that flag belongs to the open file, which other processes may share.
+            # RWF_NOWAIT, not O_NONBLOCK: that flag belongs to the open file, which other processes can share.
             os.preadv(event_fd, [count], -1, os.RWF_NOWAIT)
         except BlockingIOError:
             continue

@@ -6,7 +6,7 @@ follows a symbolic link nor crosses into another mount.  So a mount inside its o
 itself, and no name leads out of the tree.  A plain directory tree works as well as the kernel's.
 
 Nothing is cached about a cgroup, except whether its memory.stat has reclaim counters: at the next look-up it
-may be removed, or another cgroup may have its name.  Inode numbers distinguish those; cgroup v2 never uses a
+can be gone, or another cgroup can have its name.  Inode numbers distinguish those; cgroup v2 never uses a
 number twice.
 
 Threading: the FUSE thread looks up and lists, the other threads of the daemon read numbers and paths; no two
@@ -94,7 +94,7 @@ class CgroupRoot:
                 return cls(mount.mountpoint)
         return None
 
-    def look(self, cgroup: str) -> Cgroup:
+    def look_up(self, cgroup: str) -> Cgroup:
         """Return what ``cgroup`` ("/a/b") is at this moment; OSError, mostly ENOENT, where there is none."""
         fd = self.open(cgroup, os.O_PATH | os.O_DIRECTORY)
         try:

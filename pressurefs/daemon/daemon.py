@@ -81,7 +81,7 @@ class Daemon:
         """Open everything that can be missing, before anything is mounted; raise Exit."""
         self._settings = settings
         self._low_fds = [os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC) for _ in range(_CONNECTION_FDS)]
-        # The end of a thread needs this library, and loading it needs a descriptor, which may be short then.
+        # The end of a thread needs this library, and loading it needs a descriptor, which can be short then.
         ctypes.CDLL("libgcc_s.so.1")
         self._mountpoint = os.path.realpath(settings.mountpoint)
         _raise_descriptor_limit()

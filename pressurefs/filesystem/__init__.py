@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""What is mounted, and how FUSE asks for it."""
+"""The files and directories of the mount, and the FUSE operations on them."""

@@ -85,7 +85,7 @@ class CgroupDirectories:
         return self._directory(path)
 
     def _directory(self, path: str) -> CgroupDirectory:
-        cgroup = self._cgroups.look(path)
+        cgroup = self._cgroups.look_up(path)
         node = self._recent.get(cgroup.inode) or self._changed.get(cgroup.inode)
         if node is None or (node.cgroup.path, node.cgroup.has_reclaim) != (path, cgroup.has_reclaim):
             files = make_control_files(cgroup, self._registrar) if cgroup.has_reclaim else {}

@@ -3,7 +3,7 @@
 
 A class for each kind of file, and the grammar of ``inject``.  No application is allowed to depend on
 anything here, and each write says so in the log: the one public tunable is ``vmpressure_sensitivity``, and
-whoever needs more than that should report it.  All files live as long as the mount.
+a need for more than that should be reported.  All files live as long as the mount.
 
 Threading: the FUSE thread alone calls everything here.
 """
@@ -197,7 +197,7 @@ _PAGES_MAX = 2**63 - 1
 
 
 def parse_injection(record: bytes) -> Injection:
-    """Read a record of ``inject``; refuse with EINVAL, or with E2BIG what is longer than a line may be."""
+    """Read a record of ``inject``; refuse with EINVAL, or with E2BIG what is longer than a line can be."""
     match = _INJECTION.fullmatch(parse_word(record))
     if match is None:
         raise Refusal(
@@ -227,7 +227,7 @@ def _require_cgroup(cgroups: CgroupRoot | None, cgroup: str) -> None:
         if cgroups is None or has_other_names or cgroups.inode_of(cgroup) is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     except OSError as error:
-        # A plain directory tree may limit the length of names (ENAMETOOLONG); cgroupfs answers ENOENT.
+        # A plain directory tree can limit the length of names (ENAMETOOLONG); cgroupfs answers ENOENT.
         number = errno.ENOENT if error.errno == errno.ENAMETOOLONG else error.errno or errno.EIO
         raise Refusal(number, "inject names no cgroup") from None
 

@@ -20,7 +20,7 @@ class Connection:
     """A duplicate of libfuse's descriptor of /dev/fuse.  Lives as long as the process.
 
     libfuse's own fuse_notify_poll() cannot be used: its handle points into a channel that is freed when
-    somebody forces the unmount.  A write to a descriptor of our own fails with ENODEV then.
+    an unmount is forced.  A write to a descriptor of our own fails with ENODEV then.
 
     Threading: the FUSE thread opens it; any thread that signals calls ``wake``.
     """

@@ -162,7 +162,7 @@ class Registrar:
         except Refusal as refusal:
             if refusal.number not in (errno.ENFILE, errno.ENOMEM):
                 raise
-        # Dead registrations, and io_urings that are kept ready, may hold what is missing.
+        # Dead registrations, and io_urings that are kept ready, can hold what is missing.
         self.sweep()
         self._signaller.give_up_spares()
         return self._signaller.keep(caller, event_fd, token)

@@ -93,11 +93,11 @@ def test_no_watch_is_left_behind(watched: Watched) -> None:
     """A parent that is made again and again under its name is watched once."""
     for _ in range(50):
         keep = os.open(watched.path / "a", os.O_PATH)
-        watched.removals.follow(watched.root.look("/a/b"))
+        watched.removals.follow(watched.root.look_up("/a/b"))
         (watched.path / "a").rename(watched.path / "old")
         (watched.path / "a" / "b").mkdir(parents=True)
         (watched.path / "old" / "b").rmdir()
         (watched.path / "old").rmdir()
         os.close(keep)
-    watched.removals.follow(watched.root.look("/a/b"))
+    watched.removals.follow(watched.root.look_up("/a/b"))
     assert watched.watches() == 1

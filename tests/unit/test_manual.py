@@ -111,12 +111,20 @@ def test_help() -> None:
 
 
 def test_exit_codes() -> None:
-    """Each exit code is in the page, and in README; each exit code in the page exists."""
+    """Each exit code is there, and each that is there exists."""
     codes = {value for value in vars(exitcodes).values() if isinstance(value, int)}
     section = COMMAND_PAGE.partition(".Sh EXIT STATUS")[2].partition(".Sh")[0]
     assert {int(code) for code in re.findall(r"^\.It (\d+)$", section, re.MULTILINE)} == codes
-    told = (PACKAGE.parent / "README.md").read_text().partition("Exit codes: ")[2].partition(".\n")[0]
-    assert {int(code) for code in re.findall(r"\b\d+\b", told)} == codes
+
+
+def test_readme_names_the_pages() -> None:
+    """README names both pages, where alone exit codes, errnos and the grammar stand."""
+    readme = (PACKAGE.parent / "README.md").read_text()
+    told = " ".join(readme.partition("## Read on")[2].split())
+    assert re.search(r"`man 1 pressurefs` \([^)]*exit status", told)
+    assert re.search(r"`man 5 pressurefs` \([^)]*grammar, errors", told)
+    assert len(readme.splitlines()) <= 110
+    assert not [name for name in answered_errnos() if name in readme]
 
 
 def test_errnos() -> None:

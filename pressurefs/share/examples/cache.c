@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT */
 /*
  * A program with a cache that it drops when memory is being reclaimed.
  *

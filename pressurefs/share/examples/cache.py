@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """A program with a cache that it drops when memory is being reclaimed.
 
 python cache.py
@@ -11,7 +12,7 @@ cache = dict.fromkeys(range(1000), "x" * 1000)
 
 
 async def main() -> None:
-    """Drop the cache at the first event, and end; a real program would go on."""
+    """Drop the cache at the first event, and exit; a real program would continue."""
     print("caching", flush=True)
     with PressureEvent("low") as pressure:
         async for _ in pressure:

@@ -25,8 +25,9 @@ OUTSIDE = {
     "matplotlib": {"cli.plotting"},
     "mfusepy": {"filesystem.fuse.mfusepy"},
     "pressurefs._native": {
-        *("signaller.take", "signaller.uring", "signaller.holders", "signaller.aio"),
-        *("events.fanout", "sources.bpf_program"),
+        *("signaller.take", "signaller.uring", "signaller.holders", "signaller.aio", "signaller.poll"),
+        *("signaller.target", "signaller.signaller"),
+        *("events.event_path", "events.windows", "sources.bpf_program"),
     },
 }
 

@@ -18,8 +18,9 @@ from pressurefs.pressure.levels import PROFILES
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from pressurefs.pressure.window import Verdict
     from pressurefs.sources.selection import Origin
 
 _RESERVED_OPTIONS = {
@@ -210,30 +211,33 @@ def _print_table(rows: Mapping[str, object]) -> None:
 def record(parsed: argparse.Namespace) -> int:
     """Write a trace."""
     from pressurefs.sources.recorder import record  # noqa: PLC0415
-    from pressurefs.sources.selection import Origin, Roots, may_be_kernel, open_source  # noqa: PLC0415
+    from pressurefs.sources.selection import Origin, Roots, Selection  # noqa: PLC0415
 
-    origin = Origin(Roots(Path(parsed.proc)))
+    origin, take_windows = _hear_all(Origin(Roots(Path(parsed.proc))))
     with or_exit(exitcodes.SOURCE_UNAVAILABLE, f"source {parsed.source}"):
-        source = open_source(parsed.source, _hear_all(origin) if may_be_kernel(parsed.source) else origin)
+        selection = Selection(parsed.source, origin)
     with (
         or_exit(exitcodes.UNEXPECTED, parsed.file),
         Path(parsed.file).open("w", encoding="utf-8", buffering=1) as file,
     ):
-        record(source, file, parsed.seconds)
+        record(selection, take_windows, file, parsed.seconds)
     return exitcodes.DONE
 
 
-def _hear_all(origin: Origin) -> Origin:
-    """Add what makes the kernel source tell of everything; nothing without the compiled module."""
+def _hear_all(origin: Origin) -> tuple[Origin, Callable[[], Sequence[Verdict]]]:
+    """Add what the kernel source needs, and return what gives its windows.
+
+    Nothing without the compiled module, which the other sources do not need.
+    """
     from pressurefs.cgroups.tree import CgroupRoot  # noqa: PLC0415
 
     try:
-        from pressurefs.events.fanout import open_for_all  # noqa: PLC0415
+        from pressurefs.events.history import open_for_all  # noqa: PLC0415
     except ImportError:
-        return origin
+        return origin, list
     cgroups = CgroupRoot.mounted()
-    fanout = open_for_all(0 if cgroups is None else cgroups.number, PROFILES["rfc"])
-    return origin._replace(cgroups=cgroups, fanout=fanout)
+    event_path, history = open_for_all(cgroups, PROFILES["rfc"])
+    return origin._replace(cgroups=cgroups, event_path=event_path), history.take_filled
 
 
 def plot(parsed: argparse.Namespace) -> int:

@@ -133,10 +133,11 @@ def _examine_signaller() -> Iterator[tuple[str, str]]:
 
 
 def _try_kernel() -> None:
-    from pressurefs.events.fanout import Fanout  # noqa: PLC0415
+    from pressurefs.events.event_path import EventPath  # noqa: PLC0415
     from pressurefs.sources.kernel import KernelSource  # noqa: PLC0415
 
-    KernelSource(Fanout(0, signals_rings=False), Path("/proc")).close()
+    with contextlib.closing(EventPath(0)) as event_path:
+        KernelSource(event_path, Path("/proc")).close()
 
 
 def _try_vmstat() -> None:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
 """The daemon: connects the parts, starts and stops their threads, and reports when it is ready.
 
-Threading: four threads do the work.  The FUSE loop answers file operations.  The pump reads samples from the
-source and gives them to the exchange.  The third waits for the removal of cgroups.  The main thread waits on
-one queue, into which the other threads and the signal handlers put what happened, and ends dead
-registrations once a second.  They share one lock, the exchange's.  Beside them run the threads that write log
-and trace, and the C thread that reads the BPF ring buffer.
+Threading: four threads do the work.  The FUSE thread answers file operations.  The source thread reads the
+source and feeds the dispatcher.  The third waits for the removal of cgroups.  The main thread waits on one
+queue, into which the other threads and the signal handlers put what happened, and ends the listeners whose
+eventfds are closed once a second.  They share one lock, the dispatcher's.  Beside them run the threads that
+write log and trace, and the C thread that reads the BPF ring buffer.
 """
 
 import contextlib
@@ -19,7 +19,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import datetime
 from enum import Enum, auto
 from pathlib import Path
 from typing import NamedTuple
@@ -28,8 +27,8 @@ from pressurefs import exitcodes, mountinfo
 from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.daemon import mountpoint, self_protection, systemd
 from pressurefs.events.cgroup_removals import Removals
-from pressurefs.events.dispatcher import Exchange
-from pressurefs.events.fanout import Fanout
+from pressurefs.events.dispatcher import Dispatcher
+from pressurefs.events.event_path import EventPath
 from pressurefs.exitcodes import Exit, or_exit
 from pressurefs.filesystem.fuse import Loop
 from pressurefs.filesystem.fuse.selection import open_binding
@@ -39,8 +38,8 @@ from pressurefs.registration.checks import Registrar
 from pressurefs.signaller.signaller import Signaller, open_signaller
 from pressurefs.sources import Source, SourceUnavailable
 from pressurefs.sources.recorder import TraceWriter
-from pressurefs.sources.selection import BestSource, Origin, Roots, may_be_kernel, open_source
-from pressurefs.sources.thread import Pump
+from pressurefs.sources.selection import Origin, Roots, Selection
+from pressurefs.sources.thread import SourceThread
 
 _log = logging.getLogger("pressurefs.daemon.daemon")
 
@@ -87,23 +86,22 @@ class Daemon:
         _raise_descriptor_limit()
         sys.setswitchinterval(SWITCH_SECONDS)
         self._binding = _open_binding()
-        cgroups = _open_cgroups(settings.cgroup)
+        self._cgroups = cgroups = _open_cgroups(settings.cgroup)
         self._signaller = _open_signaller()
-        fanout = _open_fanout(settings, cgroups, self._signaller)
-        self._source = _open_source(settings, Origin(settings.roots, cgroups, fanout))
-        self._trace = None if settings.record is None else _open_trace(settings.record, self._source)
-        self._pump = Pump(self._source, self._trace)
-        tells_by_itself = self._source.name == "kernel"
-        if cgroups is not None:
-            cgroups.serves_v1 = tells_by_itself
-        if not tells_by_itself:
-            fanout = None
-        self._exchange = Exchange(settings.profile, self._signaller, self._pump.awaken, fanout)
-        self._removals = None if cgroups is None else _open_removals(cgroups, self._exchange)
-        self._registrar = Registrar(self._exchange, self._signaller, self._removals)
+        event_path = _open_event_path(cgroups)
+        self._selection = _open_selection(settings, Origin(settings.roots, cgroups, event_path))
+        self._hear_cgroup_v1(self._selection.source)
+        self._trace = (
+            None if settings.record is None else _open_trace(settings.record, self._selection.source)
+        )
+        self._source_thread = SourceThread(self._selection, self._trace, self._fall_back_to)
+        self._dispatcher = Dispatcher(
+            settings.profile, event_path, self._signaller, cgroups, self._source_thread.awaken
+        )
+        self._removals = None if cgroups is None else _open_removals(cgroups, self._dispatcher)
+        self._registrar = Registrar(self._dispatcher, self._signaller, self._removals)
         source_report = self._report_source if settings.debug else None
-        self._top = TopDirectory(self._exchange, self._registrar, cgroups, source_report)
-        self._started = datetime.now().astimezone()
+        self._top = TopDirectory(self._dispatcher, self._registrar, cgroups, source_report)
         self._happened: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._fault: Exit | None = None
 
@@ -123,11 +121,11 @@ class Daemon:
                 self_protection.spare_collector()
                 self_protection.lock_memory()
                 self_protection.avoid_oom_killer()
-                self._start("pump", self._look)
+                self._start("source", self._read_source)
                 if self._removals is not None:
                     self._start("removals", self._removals.run)
                 if self._settings.source == "auto":
-                    _log.info("source %s: limits: %s", self._source.name, self._source.limits)
+                    _log.info("source %s: limits: %s", self._selection.source.name, self._selection.limits)
                 _say_ready(self._settings.ready_fd)
                 systemd.notify("READY=1")
                 self._await_end()
@@ -141,10 +139,10 @@ class Daemon:
             systemd.notify("STOPPING=1")
             self._unmount()
             self._top.end()
-            self._pump.stop()
+            self._source_thread.stop()
             # The path is gone: a listener that wakes up and looks it up gets ENOENT, as after the removal of
             # a cgroup.
-            self._exchange.end_all()
+            self._dispatcher.end_all()
             if self._trace is not None:
                 self._trace.close()
         if self._fault is not None:
@@ -174,11 +172,22 @@ class Daemon:
                 raise Exit(exitcodes.FUSE_UNAVAILABLE, "mount", "libfuse could not mount") from None
             raise Exit(exitcodes.UNEXPECTED, "fuse", f"libfuse's loop ended with {error}") from None
 
-    def _look(self) -> None:
+    def _read_source(self) -> None:
         try:
-            self._pump.run(self._exchange)
+            self._source_thread.run(self._dispatcher)
         except SourceUnavailable as error:
-            raise Exit(exitcodes.SOURCE_UNAVAILABLE, f"source {self._source.name}", error.strerror) from None
+            what = f"source {self._selection.source.name}"
+            raise Exit(exitcodes.SOURCE_UNAVAILABLE, what, error.strerror) from None
+
+    def _hear_cgroup_v1(self, source: Source) -> None:
+        if self._cgroups is not None:
+            self._cgroups.serves_v1 = source.hears_cgroup_v1
+
+    def _fall_back_to(self, source: Source) -> None:
+        """End the listeners of cgroups that this source does not hear of: it would leave them deaf."""
+        self._hear_cgroup_v1(source)
+        if self._removals is not None and not source.hears_cgroup_v1:
+            self._removals.end_where_nothing_is_heard()
 
     def _note_answers(self) -> None:
         """Read the mount's device number before the first write can come; the FUSE thread calls this."""
@@ -191,9 +200,9 @@ class Daemon:
         while self._wait(interval) is None:
             began = time.thread_time()
             try:
-                self._exchange.sweep()
+                self._dispatcher.sweep()
                 if self._removals is not None:
-                    self._removals.prune(self._exchange.listened(), time.monotonic())
+                    self._removals.prune(self._dispatcher.listened(), time.monotonic())
             except OSError as error:
                 _log.warning("sweep: %s", error.strerror)
             rested = (time.thread_time() - began) / SWEEP_CORE_SHARE
@@ -215,10 +224,10 @@ class Daemon:
             self._fault = self._fault or Exit(exitcodes.MOUNTPOINT_UNUSABLE, f"unmount {left[0]}", why)
 
     def _report_source(self) -> str:
-        source = self._source
-        since = source.since if isinstance(source, BestSource) else self._started
+        selection = self._selection
         return (
-            f"source {source.name}\nsince {since:%Y-%m-%dT%H:%M:%S%z}\nlimits {source.limits}\n"
+            f"source {selection.source.name}\nsince {selection.since:%Y-%m-%dT%H:%M:%S%z}\n"
+            f"limits {selection.limits}\n"
             f"fuse {self._binding.name}, libfuse {self._binding.version}\n"
             f"signaller {self._signaller.name}\nsignaller_limits {self._signaller.limits}\n"
         )
@@ -242,17 +251,14 @@ def _open_binding() -> type[Loop]:
     return binding
 
 
-def _open_fanout(settings: Settings, cgroups: CgroupRoot | None, signaller: Signaller) -> Fanout | None:
-    """Return the listeners in C for the kernel source, None where that cannot be the source."""
-    if not may_be_kernel(settings.source):
-        return None
-    with or_exit(exitcodes.UNEXPECTED, "fanout"):
-        return Fanout(0 if cgroups is None else cgroups.number, signals_rings=signaller.signals_rings)
+def _open_event_path(cgroups: CgroupRoot | None) -> EventPath:
+    with or_exit(exitcodes.UNEXPECTED, "event path"):
+        return EventPath(0 if cgroups is None else cgroups.number)
 
 
-def _open_source(settings: Settings, origin: Origin) -> Source:
+def _open_selection(settings: Settings, origin: Origin) -> Selection:
     with or_exit(exitcodes.SOURCE_UNAVAILABLE, f"source {settings.source}"):
-        return open_source(settings.source, origin)
+        return Selection(settings.source, origin)
 
 
 def _open_trace(path: Path, source: Source) -> TraceWriter:
@@ -265,9 +271,9 @@ def _open_cgroups(path: str | None) -> CgroupRoot | None:
         return CgroupRoot.mounted() if path is None else CgroupRoot(path)
 
 
-def _open_removals(cgroups: CgroupRoot, exchange: Exchange) -> Removals:
+def _open_removals(cgroups: CgroupRoot, dispatcher: Dispatcher) -> Removals:
     with or_exit(exitcodes.UNEXPECTED, "inotify"):
-        return Removals(cgroups, exchange)
+        return Removals(cgroups, dispatcher)
 
 
 def _open_signaller() -> Signaller:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Notices that a cgroup was removed, and tells its listeners: one signal each, and the end.
 
 Only cgroups with registrations are watched, each by its parent: inotify says nothing of a directory that
@@ -8,6 +9,7 @@ Threads: ``follow`` and ``end_if_gone`` are the FUSE thread's, ``run`` has a thr
 the main thread's.
 """
 
+import contextlib
 import ctypes
 import errno
 import logging
@@ -18,10 +20,10 @@ import time
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from pressurefs.cgroups.paths import parent_of
+from pressurefs.cgroups.paths import MACHINE, parent_of
 from pressurefs.cgroups.tree import Cgroup, CgroupRoot
 from pressurefs.errors import Refusal, refusal_of
-from pressurefs.events.dispatcher import Exchange
+from pressurefs.events.dispatcher import Dispatcher
 
 _log = logging.getLogger("pressurefs.events.cgroup_removals")
 
@@ -49,10 +51,10 @@ class _Watch(NamedTuple):
 class Removals:
     """The watches on a cgroup tree.  Lives as long as the mount."""
 
-    def __init__(self, cgroups: CgroupRoot, exchange: Exchange) -> None:
+    def __init__(self, cgroups: CgroupRoot, dispatcher: Dispatcher) -> None:
         """Raise OSError where the user has no inotify instance left."""
         self._cgroups = cgroups
-        self._exchange = exchange
+        self._dispatcher = dispatcher
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._fd: int = self._libc.inotify_init1(os.O_CLOEXEC)
         if self._fd < 0:
@@ -104,10 +106,17 @@ class Removals:
         Of those that were there before the look, since one that comes later may be with a cgroup that is
         newer than the look.  OSError where nothing can be seen.
         """
-        known = self._exchange.births(path)
+        known = self._dispatcher.births(path)
         gone = known - {self._cgroups.inode_of(path)} if known else known
         if gone:
-            self._exchange.end_removed(path, gone)
+            self._dispatcher.end_removed(path, gone)
+
+    def end_where_nothing_is_heard(self) -> None:
+        """End the listeners of cgroups whose reclaim no source counts any more, as if they were removed."""
+        for path in self._dispatcher.listened() - {MACHINE}:
+            with contextlib.suppress(OSError):
+                if not self._cgroups.look_up(path).has_reclaim:
+                    self._dispatcher.end_removed(path, self._dispatcher.births(path))
 
     def run(self) -> None:
         """Wait for removals, for ever."""
@@ -136,7 +145,7 @@ class Removals:
 
     def _note(self, watch: int, mask: int, name: str) -> None:
         if mask & _IN_Q_OVERFLOW:
-            for path in self._exchange.listened():
+            for path in self._dispatcher.listened():
                 self._end_if_seen_gone(path)
             return
         with self._lock:

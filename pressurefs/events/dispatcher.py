@@ -1,20 +1,29 @@
-"""Events on one side, listeners on the other: everything that the one lock guards.
+# SPDX-License-Identifier: MIT
+"""Samples on one side, listeners on the other: all that the one lock guards.
 
-The lock is held for table look-ups, for signals and for lines of log, none of which ever blocks; never
-while /proc is read or a descriptor is taken.  Four threads meet here: the FUSE loop (registrations, the
-debug directory), the pump (samples), that of removals, and the main thread (sweeps, the end).
+The lock is held for table look-ups, for calls of the event path in C and for lines of log, none of which ever
+blocks; never while /proc is read or an eventfd is taken.  Four threads meet here: the FUSE thread
+(registrations, the debug directory), the source's, the one that waits for removed cgroups, and the main one
+(sweeps, the end).  The thread in C that reads the BPF program's windows does not: it takes only C's lock.
+
+This file is longer than others because each method that takes the lock is here; what they do under it is in
+``windows``, ``listeners``, ``listened_cgroups``, ``history`` and ``event_path``.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
 
-from pressurefs.cgroups.paths import MACHINE
-from pressurefs.events.engine import Engine
-from pressurefs.events.listeners import Holdings, Place, Registration, Registry
+from pressurefs.events.event_path import WINDOWS
+from pressurefs.events.history import History
+from pressurefs.events.listened_cgroups import ListenedCgroups
+from pressurefs.events.listeners import Holdings, Listener, Listeners, Place
+from pressurefs.events.windows import Windows
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.signaller.poll import Poller
@@ -22,173 +31,185 @@ from pressurefs.signaller.poll import Poller
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Sequence
 
-    from pressurefs.events.fanout import Fanout
+    from pressurefs.cgroups.tree import CgroupRoot
+    from pressurefs.events.event_path import EventPath
     from pressurefs.pressure.levels import Thresholds
     from pressurefs.signaller.signaller import Signaller
 
-_log = logging.getLogger("pressurefs.events.dispatcher")
+_log = logging.getLogger("pressurefs.dispatcher")
 
-# A sweep of a thousand registrations takes half a millisecond: this often is 0.5 % of a core, under pressure.
-FRESH_SECONDS = 0.1
+# A sweep of a thousand listeners takes half a millisecond.  Where events want one it comes at once, and the
+# next after this many times as long as it took: 1 % of a core at most, under pressure.
+REST_PER_SWEEP = 100
 
-# So long after an event the fan-out's word of it has surely come.
-REMEMBERED_SECONDS = 2.0
+_RETRY_SECONDS = 1.0  # a sweep that failed is not tried again at each event
 
 
-class Listener(NamedTuple):
-    """A registration and how often it was signalled, for people to read."""
+class Listening(NamedTuple):
+    """A listener and how often it was signalled, for people to read."""
 
-    registration: Registration
+    listener: Listener
     signals_sent: int
 
 
-class Exchange:
-    """Connects verdicts with registrations.  Lives as long as the mount."""
+class Dispatcher:
+    """Connects samples with listeners.  Lives as long as the mount."""
 
     def __init__(
         self,
         profile: Thresholds,
+        event_path: EventPath,
         signaller: Signaller,
+        cgroups: CgroupRoot | None = None,
         on_sampled: Callable[[], None] = lambda: None,
-        fanout: Fanout | None = None,
     ) -> None:
         """``on_sampled`` is called when samples of another cgroup are wanted; it must not block.
 
-        ``fanout`` is told of each registration, where there is a source that signals through it.
+        ``cgroups``: the tree by which windows of cgroups without listeners get their paths.
         """
-        self._fanout = fanout
-        self._buried: list[tuple[float, Registration]] = []  # the dead of late, and when that was seen
-        self._on_sampled = on_sampled
-        self._swept = float("-inf")
-        self._sampled: frozenset[Place] | None = None  # where what was returned last is not true any more
-        self._lock = threading.Lock()
+        self._event_path = event_path
         self._signaller = signaller
+        self._on_sampled = on_sampled
+        self._lock = threading.Lock()
         self._tunables = Tunables(profile)
-        self._registry = Registry()
-        self._engine = Engine(self._registry, self._tunables)
-        if fanout is not None:
-            fanout.tune(profile)
+        self._listeners = Listeners()
+        self._listened = ListenedCgroups()
+        self._history = History(event_path, self._listened, cgroups)
+        self._windows = Windows(event_path, self._listened, self._history)
+        self._sampled: frozenset[Place] | None = None  # None: not what was returned last
+        self._filled: deque[Verdict] = deque(maxlen=WINDOWS)  # by the BPF program; for a trace
+        self._sweep_at = 0.0  # not before this time, if only events want a sweep
+        self._swept_windows = 0  # windows before this one were judged before the last sweep
+        self._is_doubtful = False  # a default listener was left out, maybe for a dead one below it
+        event_path.tune(profile)
+        event_path.use_aio(signaller.aio)
 
-    def feed(self, seen: Sequence[Sample | Verdict]) -> None:
-        """Judge what a source saw, and signal; verdicts were judged, and told by the fan-out."""
-        samples = [one for one in seen if isinstance(one, Sample)]
-        verdicts = [one for one in seen if isinstance(one, Verdict)]
-        if verdicts:
-            self._note_told(verdicts)
-        if samples:
-            self._judge(samples)
+    def feed(self, samples: Iterable[Sample]) -> None:
+        """Add samples to the windows of their cgroups, and signal where that fills them.
 
-    def _judge(self, samples: list[Sample]) -> None:
-        if self._is_stale(sample.cgroup for sample in samples):
-            self._try_to_sweep()
+        ``take_windows`` does what has time until then.
+        """
         with self._lock:
             for sample in samples:
-                self._signal(self._engine.feed(sample))
+                self._windows.feed(sample)
 
-    def _note_told(self, verdicts: list[Verdict]) -> None:
-        """Take note of what the fan-out has judged and told, and tell those whom it cannot.
+    def inject(self, injected: Sample | Verdict) -> None:
+        """Feed a sample, or signal a verdict that nobody judged: a person wrote it."""
+        with self._lock:
+            if isinstance(injected, Sample):
+                self._windows.feed(injected)
+            else:
+                self._windows.inject(injected)
+        self._examine()
 
-        It cannot see that a listener is dead.  Where such a one has kept ``default`` ones above it from
-        hearing, they hear now, whoever has buried it meanwhile.
-        """
+    def take_windows(self) -> list[Verdict]:
+        """Return the windows that the BPF program filled since the last call, oldest first."""
+        self._examine()
         with self._lock:
-            is_stale = any(one.time > self._swept and self._engine.silences(one) for one in verdicts)
-        if is_stale:
-            self._try_to_sweep()
-        with self._lock:
-            for verdict in verdicts:
-                audience = self._engine.judge(verdict)
-                dead = [one for time_of_death, one in self._buried if time_of_death > verdict.time]
-                heard = self._engine.audience(verdict, dead) if dead else audience
-                told = {one.token for one in heard if self._is_told_in_c(one)}
-                self._signal([one for one in audience if one.token not in told])
+            windows = list(self._filled)
+            self._filled.clear()
+            return windows
 
-    def inject(self, verdict: Verdict) -> None:
-        """Signal a verdict that nobody judged: a person wrote it."""
-        if self._is_stale([verdict.cgroup]):
-            self._try_to_sweep()
-        with self._lock:
-            self._signal(self._engine.judge(verdict))
+    def next_sweep(self) -> float:
+        """Return the monotonic time of the next sweep that an event wants, infinity where none does."""
+        return self._sweep_at if self._is_doubtful else math.inf
 
-    def add(self, registration: Registration) -> None:
-        """Let a registration hear from here on."""
+    def warm(self) -> None:
+        """Prepare the calling thread, which feeds, for those who came lately."""
+        self._event_path.warm()
+
+    def add(self, listener: Listener) -> None:
+        """Let a listener hear from here on; Refusal where there is no room for it."""
         with self._lock:
-            cgroups = len(self._registry.sampled())
-            if self._fanout is not None:
-                try:
-                    self._fanout.add(registration)
-                except OSError:
-                    self._let_go_of(registration)
-                    raise
-            self._registry.add(registration)
-            if len(self._registry.sampled()) == cgroups:
+            changes = self._listeners.changes
+            path, number = listener.cgroup, listener.birth
+            is_known = self._listened.is_known(path, number)
+            parent = number if is_known else self._listened.parent_of(path, number)
+            try:
+                self._event_path.add(listener, parent)
+            except OSError:
+                self._let_go_of(listener)
+                raise
+            self._listened.count(number)
+            if not is_known:
+                self._listened.name(path, number)
+                self._event_path.set_parent(number, parent)
+                for below, above in self._listened.parents_below(path):
+                    self._event_path.set_parent(below, above)
+            self._listeners.add(listener)
+            if self._listeners.changes == changes:
                 return
             self._sampled = None
         self._on_sampled()
 
     def sampled(self) -> frozenset[Place]:
-        """Return the cgroups whose limits somebody hears of; "/" stands for the limits of all others.
+        """Return the cgroups whose limits a listener hears of; "/" stands for the limits of all others.
 
         It is the same object until a cgroup comes or goes.
         """
         with self._lock:
             if self._sampled is None:
-                self._sampled = frozenset(self._registry.sampled())
+                self._sampled = frozenset(self._listeners.sampled())
             return self._sampled
 
     def held_by(self, uid: int) -> Holdings:
-        """Return what a user holds, dead registrations that were not swept included."""
+        """Return what a user holds, dead listeners that were not swept included."""
         with self._lock:
-            return self._registry.held_by(uid)
+            return self._listeners.held_by(uid)
 
     def sweep(self) -> int:
-        """End the registrations whose eventfd has no holder left; return how many live on."""
-        looked = time.monotonic()
+        """End the listeners whose eventfd has no holder left; return how many live on."""
+        began = time.thread_time()
         with self._lock:
-            known = {one.token for one in self._registry if not isinstance(one.handle, Poller)}
-            known |= self._registry.lingering()
+            known = {one.token for one in self._listeners if not isinstance(one.handle, Poller)}
+            known |= self._listeners.lingering()
+            windows = self._event_path.head()
+            self._is_doubtful = False
         # Not under the lock: with thousands of rows this takes milliseconds.
-        gone = self._signaller.gone(known)
+        try:
+            gone = self._signaller.gone(known)
+        except OSError:
+            self._is_doubtful = True
+            raise
         with self._lock:
-            # Not before it is in the books: an event meanwhile has to look for itself.
-            self._swept = max(self._swept, looked)
-            self._end_gone(gone)
-            return len(self._registry)
+            self._end_dead(gone)
+            self._swept_windows = windows
+            self._sweep_at = time.monotonic() + REST_PER_SWEEP * (time.thread_time() - began)
+            return len(self._listeners)
 
     def end(self, token: int) -> None:
-        """End one registration, whose file was closed."""
+        """End one listener, whose open file was closed."""
         with self._lock:
-            self._drop([token])
+            self._drop(token)
 
     def listened(self) -> frozenset[str]:
-        """Return the cgroups that have registrations."""
+        """Return the paths of the cgroups that have listeners."""
         with self._lock:
-            return self._registry.cgroups()
+            return self._listeners.cgroups()
 
     def births(self, cgroup: str) -> set[int]:
-        """Return the inode numbers of the cgroups that were registered with under a name."""
+        """Return the inode numbers of the cgroups of this path that have listeners."""
         with self._lock:
-            return self._registry.births(cgroup)
+            return self._listeners.births(cgroup)
 
     def end_removed(self, cgroup: str, births: Container[int]) -> None:
-        """Signal once, and end, the registrations with the cgroups that had this name and these numbers."""
+        """Signal once, and end, the listeners of the cgroups that had this path and these numbers."""
         with self._lock:
-            removed = self._registry.born(cgroup, births)
+            removed = self._listeners.born(cgroup, births)
             if removed:
-                self._engine.forget(cgroup)
+                self._windows.forget(cgroup)
                 self._end_with_a_signal(removed)
 
     def end_all(self) -> None:
-        """Signal every registration once, and end them: what the kernel does when a cgroup goes."""
+        """Signal every listener once, and end it: what the kernel does when a cgroup goes."""
         with self._lock:
-            self._end_with_a_signal(list(self._registry))
+            self._end_with_a_signal(list(self._listeners))
 
     def tune(self, setting: Callable[[Tunables, int], None], value: int) -> None:
-        """Turn one of the tunables; ValueError where the value is out of range."""
+        """Change one of the tunables; ValueError where the value is out of range."""
         with self._lock:
             setting(self._tunables, value)
-            if self._fanout is not None:
-                self._fanout.tune(self._tunables.thresholds)
+            self._event_path.tune(self._tunables.thresholds)
 
     def tuned(self) -> tuple[int, Thresholds]:
         """Return the sensitivity and the thresholds in force."""
@@ -198,82 +219,80 @@ class Exchange:
     def history(self) -> list[Verdict]:
         """Return the last verdicts, oldest first."""
         with self._lock:
-            return list(self._engine.history)
+            self._take_in()
+        return self._history.read()
 
-    def listeners(self) -> list[Listener]:
-        """Return who listens, in the order of registration."""
+    def listeners(self) -> list[Listening]:
+        """Return the listeners, in the order of registration."""
         with self._lock:
-            return [Listener(one, self._signals_sent(one.handle)) for one in self._registry]
+            return [Listening(one, self._event_path.signals_sent(one.token)) for one in self._listeners]
 
-    def _is_stale(self, cgroups: Iterable[str]) -> bool:
-        """Tell whether an event needs a fresh look at who is dead; the machine's needs none.
+    def _examine(self) -> None:
+        """Do what the windows since the last time ask for: a trace, a report of lost signals, a sweep."""
+        with self._lock:
+            self._take_in()
+            lost = self._event_path.take_lost()
+        if lost is not None:
+            _log.error("%d signals were lost: %s", *lost)
+        if self._is_doubtful and self._sweep_at <= time.monotonic():
+            self._try_to_sweep()
 
-        A dead listener would be taken for one that heard, and keep ``default`` ones above it from hearing.
+    def _take_in(self) -> None:
+        """Take note of the windows since the last time; the lock is held.
+
+        Where a window's listened cgroup had gone before, the window is judged once more, for the next above.
         """
-        is_old = time.monotonic() - self._swept > FRESH_SECONDS
-        return is_old and any(cgroup != MACHINE for cgroup in cgroups)
+        for one in self._history.take():
+            self._is_doubtful = self._is_doubtful or one.has_silenced
+            if one.is_sampled:
+                continue
+            self._filled.append(one.verdict)
+            if not one.was_walked:
+                self._windows.feed_again(one)
 
     def _try_to_sweep(self) -> None:
         try:
             self.sweep()
         except OSError as error:
             _log.warning("sweep: %s", error.strerror)
-            self._swept = time.monotonic()  # not again at each event
+            self._sweep_at = time.monotonic() + _RETRY_SECONDS
 
-    def _end_gone(self, gone: set[int]) -> None:
-        ended = self._drop(gone, with_eventfd=True)
-        self._registry.let_go(gone)
-        if self._fanout is not None:
-            now = time.monotonic()
-            self._buried = [(at, one) for at, one in self._buried if now - at < REMEMBERED_SECONDS]
-            self._buried += [(now, one) for one in ended]
+    def _end_dead(self, gone: set[int]) -> None:
+        dead = [token for token in gone if self._listeners.find(token) is not None]
+        if dead and self._event_path.head() > self._swept_windows:
+            # A dead listener counted as one that heard, and kept events from `default` ones above it.
+            for token in dead:
+                self._event_path.bury(token)
+            self._event_path.walk_again(self._swept_windows)
+        for token in dead:
+            self._drop(token, with_eventfd=True)
+        self._listeners.let_go(gone)
 
-    def _signals_sent(self, handle: Any) -> int:
-        return handle.signals_sent if isinstance(handle, Poller) else self._signaller.signals_sent(handle)
+    def _end_with_a_signal(self, listeners: Sequence[Listener]) -> None:
+        for one in listeners:
+            self._event_path.end(one.token)
+            self._forget(one.token)
 
-    def _signal(self, registrations: list[Registration]) -> None:
-        rings = []
-        for registration in registrations:
-            if isinstance(registration.handle, Poller):
-                registration.handle.signal()
-            else:
-                rings.append(registration.handle)
-        if rings:
-            self._signaller.signal(rings)
+    def _drop(self, token: int, *, with_eventfd: bool = False) -> None:
+        if self._listeners.find(token) is not None:
+            self._event_path.drop(token)
+            self._forget(token, with_eventfd=with_eventfd)
 
-    def _end_with_a_signal(self, registrations: list[Registration]) -> None:
-        """As the kernel does when a cgroup goes: nothing comes any more, then one signal, the last."""
-        if self._fanout is not None:
-            for one in registrations:
-                self._fanout.drop(one)
-        self._signal(registrations)
-        self._forget(one.token for one in registrations)
-
-    def _is_told_in_c(self, registration: Registration) -> bool:
-        return self._fanout is not None and self._fanout.tells(registration)
-
-    def _drop(self, tokens: Iterable[int], *, with_eventfd: bool = False) -> list[Registration]:
-        if self._fanout is not None:
-            tokens = list(tokens)
-            for one in filter(None, map(self._registry.find, tokens)):
-                self._fanout.drop(one)
-        return self._forget(tokens, with_eventfd=with_eventfd)
-
-    def _forget(self, tokens: Iterable[int], *, with_eventfd: bool = False) -> list[Registration]:
-        """End registrations that the fan-out does not know any more."""
-        cgroups = len(self._registry.sampled())
-        ended = self._registry.remove(tokens)
-        if len(self._registry.sampled()) != cgroups:
+    def _forget(self, token: int, *, with_eventfd: bool = False) -> None:
+        """Strike a listener off the books; the event path does not know it any more."""
+        changes = self._listeners.changes
+        ended = self._listeners.remove(token)
+        if ended is None:
+            return
+        if self._listeners.changes != changes:
             self._sampled = None
-        for cgroup in {one.cgroup for one in ended} - {MACHINE}:
-            if not self._registry.births(cgroup):
-                self._engine.forget(cgroup)
-        for registration in ended:
-            self._let_go_of(registration, with_eventfd=with_eventfd)
-        return ended
+        self._listened.remove(ended.birth)
+        if not self._listeners.has(ended.cgroup):
+            self._windows.forget(ended.cgroup)
+        self._let_go_of(ended, with_eventfd=with_eventfd)
 
-    def _let_go_of(self, registration: Registration, *, with_eventfd: bool = False) -> None:
-        if isinstance(registration.handle, Poller):
-            registration.handle.end()
-        elif self._signaller.drop(registration.handle) and not with_eventfd:
-            self._registry.linger(registration)
+    def _let_go_of(self, listener: Listener, *, with_eventfd: bool = False) -> None:
+        if isinstance(listener.handle, Poller):
+            return
+        if self._signaller.drop(listener.handle) and not with_eventfd:
+            self._listeners.linger(listener)

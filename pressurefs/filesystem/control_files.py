@@ -14,13 +14,13 @@ from collections.abc import Callable
 
 from pressurefs.cgroups.tree import Cgroup
 from pressurefs.errors import Refusal
-from pressurefs.events.dispatcher import Exchange
+from pressurefs.events.dispatcher import Dispatcher
 from pressurefs.filesystem.nodes import ALWAYS_READY, Access, File
 from pressurefs.pressure.levels import Level, Mode
 from pressurefs.pressure.tunables import Tunables
 from pressurefs.registration.checks import ControlFileRules, Registrar
 from pressurefs.registration.grammar import EVENT_CONTROL, VMPRESSURE, parse_number
-from pressurefs.signaller.poll import Opening
+from pressurefs.signaller.opening import Opening
 
 ROOT_INODE = 1
 
@@ -129,24 +129,24 @@ class PressureLevel(File):
 class Sensitivity(File):
     """``vmpressure_sensitivity``, the one public tunable: 0 to 100.  Lives as long as the mount."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, dispatcher: Dispatcher) -> None:
         super().__init__(SENSITIVITY_INODE, 0o644)
-        self._exchange = exchange
+        self._dispatcher = dispatcher
 
     def read(self) -> bytes:
         """Return the sensitivity in force."""
-        sensitivity, _ = self._exchange.tuned()
+        sensitivity, _ = self._dispatcher.tuned()
         return b"%d\n" % sensitivity
 
     def write(self, access: Access, record: bytes) -> None:  # noqa: ARG002
         """Set the sensitivity; EINVAL where the record is no number of the range."""
-        set_tunable(self._exchange, Tunables.set_sensitivity, record)
+        set_tunable(self._dispatcher, Tunables.set_sensitivity, record)
 
 
-def set_tunable(exchange: Exchange, setting: Callable[[Tunables, int], None], record: bytes) -> None:
+def set_tunable(dispatcher: Dispatcher, setting: Callable[[Tunables, int], None], record: bytes) -> None:
     """Set a tunable to the number that was written; EINVAL where it is no number or out of range."""
     try:
-        exchange.tune(setting, parse_number(record))
+        dispatcher.tune(setting, parse_number(record))
     except ValueError as error:
         raise Refusal(errno.EINVAL, str(error)) from None
 

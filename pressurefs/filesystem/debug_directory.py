@@ -19,7 +19,7 @@ from typing import NamedTuple
 from pressurefs.cgroups.paths import MACHINE
 from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.errors import Refusal
-from pressurefs.events.dispatcher import Exchange
+from pressurefs.events.dispatcher import Dispatcher
 from pressurefs.filesystem.control_files import set_tunable
 from pressurefs.filesystem.nodes import Access, Directory, File, Node
 from pressurefs.pressure.levels import PRIORITY_MAX, Level
@@ -61,7 +61,7 @@ _TUNABLES: tuple[tuple[str, str, _Setting], ...] = (
 
 
 def build_debug_directory(
-    inode: int, exchange: Exchange, cgroups: CgroupRoot | None, report_source: Callable[[], str]
+    inode: int, dispatcher: Dispatcher, cgroups: CgroupRoot | None, report_source: Callable[[], str]
 ) -> Directory:
     """Build the directory with number ``inode``; its files have the numbers after that, in order of listing.
 
@@ -69,12 +69,12 @@ def build_debug_directory(
     """
     files: dict[str, Node] = {"README": Readme(inode + 1)}
     for number, (name, field, setting) in enumerate(_TUNABLES, inode + 2):
-        files[name] = TunableFile(number, exchange, name, field, setting)
+        files[name] = TunableFile(number, dispatcher, name, field, setting)
     after = inode + 2 + len(_TUNABLES)
-    files["history"] = History(after, exchange)
-    files["registrations"] = Registrations(after + 1, exchange)
+    files["history"] = History(after, dispatcher)
+    files["registrations"] = Registrations(after + 1, dispatcher)
     files["source"] = SourceReport(after + 2, report_source)
-    files["inject"] = Inject(after + 3, exchange, cgroups)
+    files["inject"] = Inject(after + 3, dispatcher, cgroups)
     return Directory(inode, 0o700, files)
 
 
@@ -92,23 +92,23 @@ class Readme(File):
 class TunableFile(File):
     """A file that holds one number: one of the thresholds."""
 
-    def __init__(self, inode: int, exchange: Exchange, name: str, field: str, setting: _Setting) -> None:
+    def __init__(self, inode: int, dispatcher: Dispatcher, name: str, field: str, setting: _Setting) -> None:
         """``field``: of ``Thresholds``, what is read.  ``setting``: of ``Tunables``, what a write calls."""
         super().__init__(inode, 0o600)
-        self._exchange = exchange
+        self._dispatcher = dispatcher
         self._name = name
         self._field = field
         self._setting = setting
 
     def read(self) -> bytes:
         """Return the value in force."""
-        _, thresholds = self._exchange.tuned()
+        _, thresholds = self._dispatcher.tuned()
         return b"%d\n" % getattr(thresholds, self._field)
 
     def write(self, access: Access, record: bytes) -> None:
         """Set the value; EINVAL where the record is no number of the range."""
         _warn(self._name, access)
-        set_tunable(self._exchange, self._setting, record)
+        set_tunable(self._dispatcher, self._setting, record)
 
 
 class History(File):
@@ -117,14 +117,14 @@ class History(File):
     A line each: time, cgroup, scanned, reclaimed, priority, index, level; "-" for what is unknown.
     """
 
-    def __init__(self, inode: int, exchange: Exchange) -> None:
+    def __init__(self, inode: int, dispatcher: Dispatcher) -> None:
         super().__init__(inode, 0o400)
-        self._exchange = exchange
+        self._dispatcher = dispatcher
 
     def read(self) -> bytes:
         """Return the lines, below one that names their fields."""
         lines = [f"# {WARNING}; time cgroup scanned reclaimed priority index level"]
-        for verdict in self._exchange.history():
+        for verdict in self._dispatcher.history():
             priority = "-" if verdict.priority is None else verdict.priority
             percent = "-" if verdict.index_percent is None else verdict.index_percent
             pages = f"{verdict.scanned} {verdict.reclaimed} {priority} {percent}"
@@ -135,14 +135,14 @@ class History(File):
 class Registrations(File):
     """``registrations``: a line each, in their order: cgroup, level, mode, uid, pid, signals sent."""
 
-    def __init__(self, inode: int, exchange: Exchange) -> None:
+    def __init__(self, inode: int, dispatcher: Dispatcher) -> None:
         super().__init__(inode, 0o400)
-        self._exchange = exchange
+        self._dispatcher = dispatcher
 
     def read(self) -> bytes:
         """Return the lines."""
         lines = []
-        for registration, signals_sent in self._exchange.listeners():
+        for registration, signals_sent in self._dispatcher.listeners():
             what = f"{registration.cgroup} {registration.level.word} {registration.mode.value}"
             lines.append(f"{what} {registration.uid} {registration.pid} {signals_sent}\n")
         return os.fsencode("".join(lines))
@@ -163,9 +163,9 @@ class SourceReport(File):
 class Inject(File):
     """``inject``: a test writes a sample or a level in place of the kernel's."""
 
-    def __init__(self, inode: int, exchange: Exchange, cgroups: CgroupRoot | None) -> None:
+    def __init__(self, inode: int, dispatcher: Dispatcher, cgroups: CgroupRoot | None) -> None:
         super().__init__(inode, 0o200)
-        self._exchange = exchange
+        self._dispatcher = dispatcher
         self._cgroups = cgroups
 
     def write(self, access: Access, record: bytes) -> None:
@@ -175,10 +175,10 @@ class Inject(File):
         _require_cgroup(self._cgroups, injection.cgroup)
         now = time.monotonic()
         if injection.level is not None:
-            self._exchange.inject(Verdict(now, injection.cgroup, 0, 0, None, None, injection.level))
+            self._dispatcher.inject(Verdict(now, injection.cgroup, 0, 0, None, None, injection.level))
         else:
             pages = injection.scanned, injection.reclaimed, injection.priority
-            self._exchange.feed([Sample(now, injection.cgroup, *pages)])
+            self._dispatcher.inject(Sample(now, injection.cgroup, *pages))
 
 
 class Injection(NamedTuple):

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pressurefs.errors import Refusal
-from pressurefs.signaller.poll import Opening
+from pressurefs.signaller.opening import Opening
 from pressurefs.signaller.writer import Caller
 
 # What poll(2) reports for a file that has no events: the kernel's DEFAULT_POLLMASK.

@@ -29,7 +29,7 @@ from pressurefs.errors import Refusal, refusal_of
 from pressurefs.filesystem.nodes import Access, Directory, File, Node
 from pressurefs.filesystem.poll_notify import Connection
 from pressurefs.registration.refusal_log import Refusals
-from pressurefs.signaller.poll import Opening
+from pressurefs.signaller.opening import Opening
 from pressurefs.signaller.writer import Caller
 
 NAME_ENCODING = "latin-1"  # of names between FUSE and this file: a character for each byte
@@ -107,7 +107,7 @@ class Operations:
             raise OSError(errno.EINVAL, "kernfs has no O_DIRECT")
         info.direct_io = 1
         info.fh = next(self._handle_numbers)
-        self._handles[info.fh] = _Handle(file, Opening(self._read_caller().uid, self._connection.wake))
+        self._handles[info.fh] = _Handle(file, Opening(self._read_caller().uid, self._connection.fd))
         return 0
 
     def read(self, _path: str, size: int, offset: int, info: Any) -> bytes:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from pressurefs.cgroups.paths import MACHINE
 from pressurefs.cgroups.tree import CgroupRoot
-from pressurefs.events.dispatcher import Exchange
+from pressurefs.events.dispatcher import Dispatcher
 from pressurefs.filesystem.cgroup_directories import CgroupDirectories, list_children
 from pressurefs.filesystem.control_files import DEBUG_INODE, ROOT_INODE, Sensitivity, make_control_files
 from pressurefs.filesystem.debug_directory import build_debug_directory
@@ -21,7 +21,7 @@ class TopDirectory(Directory):
 
     def __init__(
         self,
-        exchange: Exchange,
+        dispatcher: Dispatcher,
         registrar: Registrar,
         cgroups: CgroupRoot | None,
         report_source: Callable[[], str] | None,
@@ -35,11 +35,11 @@ class TopDirectory(Directory):
         self._directories = None if cgroups is None else CgroupDirectories(cgroups, registrar)
         children: dict[str, Node] = {
             **make_control_files(None, registrar),
-            "vmpressure_sensitivity": Sensitivity(exchange),
+            "vmpressure_sensitivity": Sensitivity(dispatcher),
         }
         if report_source is not None:
             children["vmpressure.debug"] = build_debug_directory(
-                DEBUG_INODE, exchange, cgroups, report_source
+                DEBUG_INODE, dispatcher, cgroups, report_source
             )
         super().__init__(ROOT_INODE, 0o755, children)
 

@@ -21,6 +21,7 @@ struct pfs_aio {
 	aio_context_t context;
 	int memory_fd;
 	char byte;
+	long waiting; /* requests that were not submitted yet */
 	struct iocb requests[PFS_AIO_BATCH];
 	struct iocb *listed[PFS_AIO_BATCH];
 	struct io_event done[PFS_AIO_BATCH];
@@ -61,29 +62,29 @@ struct pfs_aio *pfs_aio_open(void)
 	return aio;
 }
 
-/* Signal every eventfd, whatever happens to one of them; the number signalled. */
-size_t pfs_aio_signal_all(struct pfs_aio *aio, const int *event_fds, size_t count)
+size_t pfs_aio_flush(struct pfs_aio *aio)
 {
-	size_t signalled = 0;
+	size_t lost = 0;
 
-	for (size_t at = 0; at < count;) {
-		long batch = count - at < PFS_AIO_BATCH ? (long)(count - at) : PFS_AIO_BATCH;
-		long submitted;
+	for (long at = 0; at < aio->waiting;) {
+		long submitted = syscall(SYS_io_submit, aio->context, aio->waiting - at, aio->listed + at);
 		struct timespec none = { 0, 0 };
 
-		for (long i = 0; i < batch; i++)
-			aio->requests[i].aio_resfd = (uint32_t)event_fds[at + (size_t)i];
-		submitted = syscall(SYS_io_submit, aio->context, batch, aio->listed);
 		if (submitted > 0) {
-			signalled += (size_t)submitted;
-			at += (size_t)submitted;
+			at += submitted;
 			syscall(SYS_io_getevents, aio->context, 0L, (long)PFS_AIO_BATCH, aio->done, &none);
-		} else if (submitted < 0 && errno == EINTR) {
-			continue;
-		} else {
+		} else if (!(submitted < 0 && errno == EINTR)) {
 			/* The first of the rest is at fault: leave it out. */
 			at++;
+			lost++;
 		}
 	}
-	return signalled;
+	aio->waiting = 0;
+	return lost;
+}
+
+size_t pfs_aio_signal(struct pfs_aio *aio, int event_fd)
+{
+	aio->requests[aio->waiting++].aio_resfd = (uint32_t)event_fd;
+	return aio->waiting == PFS_AIO_BATCH ? pfs_aio_flush(aio) : 0;
 }

@@ -37,65 +37,138 @@ enum { PFS_KEPT, PFS_LOOK, PFS_TAKE, PFS_TIE, PFS_ROW };
 
 struct pfs_uring;
 struct pfs_uring *pfs_uring_open(void);
+int pfs_uring_fd(const struct pfs_uring *uring);
 int pfs_uring_tie(struct pfs_uring *uring, int event_fd);
 int pfs_uring_untie(struct pfs_uring *uring);
 int pfs_uring_keep_taken(struct pfs_uring *uring, struct pfs_rows *rows, int taken, uint64_t token);
 int pfs_uring_keep(struct pfs_uring *uring, struct pfs_writer *writer, struct pfs_rows *rows, int tid,
 		   int target_fd, uint64_t token, int *taken);
-size_t pfs_uring_signal_all(struct pfs_uring **urings, size_t count);
-uint64_t pfs_uring_signals_sent(const struct pfs_uring *uring);
 void pfs_uring_close(struct pfs_uring *uring);
 
 /* aio.c */
 
 struct pfs_aio;
 struct pfs_aio *pfs_aio_open(void);
-size_t pfs_aio_signal_all(struct pfs_aio *aio, const int *event_fds, size_t count);
 void pfs_aio_close(struct pfs_aio *aio);
 
-/* listeners.c */
+/* poll.c */
+
+/* The readiness of one open file, which its owner allocates. */
+struct pfs_poll {
+	int fuse_fd;	  /* a descriptor of the FUSE connection */
+	int has_waiter;	  /* whether `waiter` was ever set */
+	uint64_t waiter;  /* the kernel's number of the file that is polled */
+	int has_event;	  /* an event that no poll(2) has reported */
+	int has_ended;
+};
+int pfs_poll_read(struct pfs_poll *poll, int has_waiter, uint64_t waiter);
+
+/* event_path.c */
 
 enum { PFS_LOW, PFS_MEDIUM, PFS_OOM };
 enum { PFS_DEFAULT, PFS_HIERARCHY, PFS_LOCAL };
 
+/* What judges a window. */
 struct pfs_thresholds {
-	uint32_t window_pages;
-	uint32_t medium;
-	uint32_t oom;
+	uint64_t window_pages;
+	uint32_t medium;     /* percent */
+	uint32_t oom;	     /* percent */
 	int32_t oom_priority;
 	int scale_is_window; /* the RFC's arithmetic; else the kernel's */
 };
 
-/* A window, and what became of it. `is_told`: not where the place had gone meanwhile. */
-struct pfs_told {
-	struct pfs_window window;
-	uint32_t index_percent;
+struct pfs_event_path;
+struct pfs_event_path *pfs_event_path_open(uint64_t top, size_t listeners_max);
+void pfs_event_path_tune(struct pfs_event_path *path, const struct pfs_thresholds *thresholds);
+void pfs_event_path_use_aio(struct pfs_event_path *path, struct pfs_aio *aio);
+uint64_t pfs_event_path_take_lost(struct pfs_event_path *path, int *error);
+void pfs_event_path_close(struct pfs_event_path *path);
+
+/* listeners.c */
+
+/* How a listener is signalled: by an io_uring, by AIO, or as an open file that is polled. */
+enum { PFS_BY_URING, PFS_BY_AIO, PFS_BY_POLL };
+
+/* One listener, in values only: lists and places are derived from it, and can be
+ * made again by whoever has the table. */
+struct pfs_listener {
+	uint64_t token;	 /* never used twice; 0: the row is free */
+	uint64_t cgroup; /* inode number, or PFS_MACHINE */
+	uint64_t signals_sent;
 	int32_t level;
-	int32_t is_told;
+	int32_t mode;
+	uint32_t uid;
+	int32_t pid;
+	int32_t target; /* PFS_BY_... */
+	int32_t fd;	/* the io_uring's or the eventfd's; -1 of an open file that is polled */
+};
+int pfs_listeners_add(struct pfs_event_path *path, const struct pfs_listener *listener, void *handle,
+		      uint64_t parent);
+int pfs_listeners_drop(struct pfs_event_path *path, int row, uint64_t token);
+int pfs_listeners_end(struct pfs_event_path *path, int row, uint64_t token);
+int pfs_listeners_bury(struct pfs_event_path *path, int row, uint64_t token);
+uint64_t pfs_listeners_signals_sent(struct pfs_event_path *path, int row, uint64_t token);
+void pfs_event_path_warm(struct pfs_event_path *path);
+
+/* places.c */
+
+void pfs_places_set_parent(struct pfs_event_path *path, uint64_t cgroup, uint64_t parent);
+
+/* bpf_maps.c */
+
+int pfs_event_path_attach(struct pfs_event_path *path, int listening_fd, void *shared);
+void pfs_event_path_detach(struct pfs_event_path *path);
+
+/* windows.c */
+
+/* Pages of one cgroup since its last full window. */
+struct pfs_pages {
+	uint64_t cgroup; /* the number that history has */
+	uint64_t scanned;
+	uint64_t reclaimed;
+};
+int pfs_windows_add(struct pfs_event_path *path, struct pfs_pages *pages, uint64_t listening, int is_inherited,
+		    uint64_t scanned, uint64_t reclaimed, int32_t priority, uint64_t time_ns);
+void pfs_windows_fill(struct pfs_event_path *path, const struct pfs_window *window);
+void pfs_windows_inject(struct pfs_event_path *path, uint64_t cgroup, uint64_t listening, int is_inherited,
+			int32_t level, uint64_t time_ns);
+
+/* walk.c, history.c */
+
+enum {
+	PFS_NO_INDEX = -1,
+	/* Flags of a judged window. */
+	PFS_SAMPLED = 1,   /* from pfs_windows_add() or _inject(), and not from the BPF program */
+	PFS_INHERITED = 2, /* the nearest listened cgroup is an ancestor of the target */
+	PFS_WALKED = 4,	   /* that cgroup was still listened to */
+	PFS_HEARD = 8,	   /* a listener was signalled, the first at `heard_at` */
+	PFS_SILENCED = 16  /* a `default` listener was left out, since one below it was signalled */
 };
 
-struct pfs_fanout;
-struct pfs_fanout *pfs_fanout_open(uint64_t top);
-int pfs_fanout_attach(struct pfs_fanout *fanout, int listening_fd, void *shared);
-void pfs_fanout_detach(struct pfs_fanout *fanout);
-void pfs_fanout_tune(struct pfs_fanout *fanout, const struct pfs_thresholds *thresholds);
-void pfs_fanout_tell(struct pfs_fanout *fanout, const struct pfs_window *window, struct pfs_told *told);
-
-struct pfs_place;
-struct pfs_place *pfs_fanout_place(struct pfs_fanout *fanout, uint64_t cgroup, struct pfs_place *parent);
-void pfs_fanout_set_parent(struct pfs_place *place, struct pfs_place *parent);
-void pfs_fanout_drop_place(struct pfs_fanout *fanout, struct pfs_place *place);
-
-struct pfs_listener;
-struct pfs_listener *pfs_place_add(struct pfs_fanout *fanout, struct pfs_place *place, struct pfs_uring *uring,
-				   int level, int mode);
-int pfs_listener_drop(struct pfs_fanout *fanout, struct pfs_listener *listener);
+/* A window that was judged, and whom it reached. */
+struct pfs_judged {
+	uint64_t time_ns;
+	uint64_t cgroup;    /* the target of the reclaim */
+	uint64_t listening; /* it, or the nearest listened cgroup above it */
+	uint64_t heard_at;
+	uint64_t newest;    /* the last token that was given before */
+	uint64_t scanned;
+	uint64_t reclaimed;
+	uint64_t injected;  /* of `scanned`, what stands for the priority and was no page */
+	int32_t priority;
+	int32_t index_percent;
+	int32_t level;
+	int32_t flags;
+};
+void pfs_walk_again(struct pfs_event_path *path, uint64_t from);
+uint64_t pfs_history_head(struct pfs_event_path *path);
+size_t pfs_history_read(struct pfs_event_path *path, uint64_t *from, struct pfs_judged *judged, size_t most);
 
 /* ringbuf.c */
 
 struct pfs_reader;
-struct pfs_reader *pfs_reader_open(struct pfs_fanout *fanout, int ring_fd, size_t ring_bytes, int told_fd);
-size_t pfs_reader_take(struct pfs_reader *reader, struct pfs_told *told, size_t most);
+struct pfs_reader *pfs_reader_open(struct pfs_event_path *path, int map_fd, int wait_fd, size_t ring_bytes,
+				   int told_fd);
 void pfs_reader_close(struct pfs_reader *reader);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The thread that waits for the BPF program and lets fanout.c tell.
+ * The thread that reads the BPF program's ring buffer: each full window enters the
+ * event path at windows.c.
  *
  * Some facts about a BPF ring buffer
  *
@@ -28,11 +29,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define PFS_TOLD_MAX 4096 /* that wait for Python: history has as many */
-
 struct pfs_reader {
-	struct pfs_fanout *fanout;
-	int ring_fd;
+	struct pfs_event_path *path;
+	int wait_fd; /* the map of the ring buffer */
 	int stop_fd;
 	int epoll_fd;
 	int told_fd; /* an eventfd: there is something for Python */
@@ -44,22 +43,7 @@ struct pfs_reader {
 	const char *records;
 	size_t records_size;
 	pthread_t thread;
-	struct pfs_told told[PFS_TOLD_MAX];
-	uint64_t told_head;
-	uint64_t told_tail;
 };
-
-static void pfs_reader_put(struct pfs_reader *reader, const struct pfs_window *window)
-{
-	uint64_t head = reader->told_head;
-	struct pfs_told unseen, *told = &reader->told[head % PFS_TOLD_MAX];
-	bool has_room = head - __atomic_load_n(&reader->told_tail, __ATOMIC_ACQUIRE) < PFS_TOLD_MAX;
-
-	/* Where Python does not come to take them, they are told and not in its history. */
-	pfs_fanout_tell(reader->fanout, window, has_room ? told : &unseen);
-	if (has_room)
-		__atomic_store_n(&reader->told_head, head + 1, __ATOMIC_RELEASE);
-}
 
 /* Whether there was anything. */
 static bool pfs_reader_drain(struct pfs_reader *reader)
@@ -78,7 +62,7 @@ static bool pfs_reader_drain(struct pfs_reader *reader)
 			struct pfs_window window;
 
 			memcpy(&window, record + BPF_RINGBUF_HDR_SZ, sizeof(window));
-			pfs_reader_put(reader, &window);
+			pfs_windows_fill(reader->path, &window);
 			any = true;
 		}
 		at += (length + BPF_RINGBUF_HDR_SZ + 7) / 8 * 8;
@@ -101,17 +85,19 @@ static void *pfs_reader_run(void *argument)
 {
 	struct pfs_reader *reader = argument;
 	struct sched_param first = { .sched_priority = 1 };
-	struct epoll_event awaited = { .data = { .fd = reader->ring_fd } };
-	struct pfs_window nobody = { .listening = UINT64_MAX };
-	struct pfs_told told;
+	struct epoll_event awaited = { .data = { .fd = reader->wait_fd } };
+	struct pfs_judged nowhere = { .listening = UINT64_MAX };
 	uint64_t one = 1;
 
-	/* Before whatever it is that takes the memory, as the kernel's worker is not; where we may. */
+	/* Run at real-time priority where allowed, so that the memory hog cannot delay this
+	 * thread (the kernel's worker has no such priority). */
 	pthread_setschedparam(pthread_self(), SCHED_FIFO | SCHED_RESET_ON_FORK, &first);
-	/* What is used first under pressure must be found under pressure: code, stack, the mutex. */
-	pfs_fanout_tell(reader->fanout, &nobody, &told);
+	/* A page that is touched first under pressure must be found under pressure: code, stack, the lock. */
+	pthread_mutex_lock(&pfs_event_lock);
+	pfs_walk(reader->path, &nowhere);
+	pthread_mutex_unlock(&pfs_event_lock);
 	while (awaited.data.fd != reader->stop_fd) {
-		pfs_fanout_warm(reader->fanout);
+		pfs_listeners_warm(reader->path);
 		/* A counter that is full tells Python no less. */
 		if (pfs_reader_drain(reader) && write(reader->told_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
 			break;
@@ -140,8 +126,11 @@ static void pfs_reader_free(struct pfs_reader *reader)
 	errno = saved;
 }
 
-/* Begin to tell what comes through a ring buffer of `ring_bytes`; `told_fd` is an eventfd that does not block. */
-struct pfs_reader *pfs_reader_open(struct pfs_fanout *fanout, int ring_fd, size_t ring_bytes, int told_fd)
+/* Begin to read a ring buffer of `ring_bytes`, mapped from `map_fd`; `wait_fd` becomes
+ * readable with a record (the same descriptor, but for tests). `told_fd`: an eventfd that
+ * does not block, which says that windows were judged. */
+struct pfs_reader *pfs_reader_open(struct pfs_event_path *path, int map_fd, int wait_fd, size_t ring_bytes,
+				   int told_fd)
 {
 	struct pfs_reader *reader = calloc(1, sizeof(*reader));
 	sigset_t all, before;
@@ -149,31 +138,28 @@ struct pfs_reader *pfs_reader_open(struct pfs_fanout *fanout, int ring_fd, size_
 
 	if (!reader)
 		return NULL;
-	reader->fanout = fanout;
-	reader->ring_fd = ring_fd;
+	reader->path = path;
+	reader->wait_fd = wait_fd;
 	reader->told_fd = told_fd;
 	reader->ring_bytes = ring_bytes;
 	reader->page_size = (size_t)sysconf(_SC_PAGESIZE);
 	reader->records = MAP_FAILED;
-	reader->consumed = mmap(NULL, reader->page_size, PROT_READ | PROT_WRITE, MAP_SHARED, ring_fd, 0);
+	reader->consumed = mmap(NULL, reader->page_size, PROT_READ | PROT_WRITE, MAP_SHARED, map_fd, 0);
 	reader->stop_fd = eventfd(0, EFD_CLOEXEC);
 	reader->cold_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	reader->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (reader->consumed == MAP_FAILED || reader->stop_fd < 0 || reader->cold_fd < 0 || reader->epoll_fd < 0 ||
 	    pfs_reader_await(reader, reader->stop_fd) < 0 || pfs_reader_await(reader, reader->cold_fd) < 0 ||
-	    pfs_reader_await(reader, ring_fd) < 0)
+	    pfs_reader_await(reader, wait_fd) < 0)
 		goto failed;
 	reader->records_size = reader->page_size + 2 * ring_bytes;
-	mapped = mmap(NULL, reader->records_size, PROT_READ, MAP_SHARED | MAP_POPULATE, ring_fd,
+	mapped = mmap(NULL, reader->records_size, PROT_READ, MAP_SHARED | MAP_POPULATE, map_fd,
 		      (off_t)reader->page_size);
 	if (mapped == MAP_FAILED)
 		goto failed;
 	reader->produced = mapped;
 	reader->records = (const char *)mapped + reader->page_size;
-	/* Touched now: a page that is touched first under pressure must be found under pressure. */
-	memset(reader->told, 0xff, sizeof(reader->told));
-
-	pfs_fanout_warn_of_cold(fanout, reader->cold_fd);
+	pfs_listeners_warn_of_cold(path, reader->cold_fd);
 	/* Signals are Python's main thread's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -181,30 +167,17 @@ struct pfs_reader *pfs_reader_open(struct pfs_fanout *fanout, int ring_fd, size_
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (!errno)
 		return reader;
-	pfs_fanout_warn_of_cold(fanout, -1);
+	pfs_listeners_warn_of_cold(path, -1);
 failed:
 	pfs_reader_free(reader);
 	return NULL;
-}
-
-/* The windows that were told since the last call, oldest first; how many. */
-size_t pfs_reader_take(struct pfs_reader *reader, struct pfs_told *told, size_t most)
-{
-	uint64_t tail = reader->told_tail;
-	uint64_t head = __atomic_load_n(&reader->told_head, __ATOMIC_ACQUIRE);
-	size_t count = 0;
-
-	for (; tail < head && count < most; tail++)
-		told[count++] = reader->told[tail % PFS_TOLD_MAX];
-	__atomic_store_n(&reader->told_tail, tail, __ATOMIC_RELEASE);
-	return count;
 }
 
 void pfs_reader_close(struct pfs_reader *reader)
 {
 	uint64_t one = 1;
 
-	pfs_fanout_warn_of_cold(reader->fanout, -1);
+	pfs_listeners_warn_of_cold(reader->path, -1);
 	if (write(reader->stop_fd, &one, sizeof(one)) == sizeof(one))
 		pthread_join(reader->thread, NULL);
 	pfs_reader_free(reader);

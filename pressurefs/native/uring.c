@@ -25,7 +25,6 @@
 
 #include "native.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <linux/io_uring.h>
@@ -34,20 +33,6 @@
 #include <unistd.h>
 
 #define PFS_NOP_ATTEMPTS 8
-
-/* A ring is used by one thread at a time. Who waits here lends its priority to
- * who is at work: the event path does not wait for a thread that has no turn. */
-pthread_mutex_t pfs_signalling;
-
-__attribute__((constructor)) static void pfs_signalling_init(void)
-{
-	pthread_mutexattr_t attributes;
-
-	pthread_mutexattr_init(&attributes);
-	pthread_mutexattr_setprotocol(&attributes, PTHREAD_PRIO_INHERIT);
-	pthread_mutex_init(&pfs_signalling, &attributes);
-	pthread_mutexattr_destroy(&attributes);
-}
 
 static int pfs_uring_map(struct pfs_uring *uring, const struct io_uring_params *params)
 {
@@ -149,7 +134,6 @@ struct pfs_uring *pfs_uring_open(void)
  * EINVAL, or EBADF for one that was opened with O_PATH. */
 int pfs_uring_tie(struct pfs_uring *uring, int event_fd)
 {
-	uring->signals_sent = 0;
 	return (int)syscall(SYS_io_uring_register, uring->fd, IORING_REGISTER_EVENTFD, &event_fd, 1);
 }
 
@@ -194,26 +178,10 @@ int pfs_uring_keep(struct pfs_uring *uring, struct pfs_writer *writer, struct pf
 
 int pfs_uring_signal(struct pfs_uring *uring)
 {
-	if (pfs_uring_nop(uring) < 0)
-		return -1;
-	uring->signals_sent++;
-	return 0;
+	return pfs_uring_nop(uring);
 }
 
-/* Signal every ring, whatever happens to one of them; the number signalled. */
-size_t pfs_uring_signal_all(struct pfs_uring **urings, size_t count)
+int pfs_uring_fd(const struct pfs_uring *uring)
 {
-	size_t signalled = 0;
-
-	pthread_mutex_lock(&pfs_signalling);
-	for (size_t i = 0; i < count; i++)
-		if (pfs_uring_signal(urings[i]) == 0)
-			signalled++;
-	pthread_mutex_unlock(&pfs_signalling);
-	return signalled;
-}
-
-uint64_t pfs_uring_signals_sent(const struct pfs_uring *uring)
-{
-	return uring->signals_sent;
+	return uring->fd;
 }

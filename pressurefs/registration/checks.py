@@ -22,12 +22,14 @@ from pressurefs.cgroups.paths import MACHINE
 from pressurefs.cgroups.tree import Cgroup
 from pressurefs.errors import Refusal, refusal_of
 from pressurefs.events.cgroup_removals import Removals
-from pressurefs.events.dispatcher import Exchange
-from pressurefs.events.listeners import Registration
+from pressurefs.events.dispatcher import Dispatcher
+from pressurefs.events.listeners import Listener
 from pressurefs.pressure.levels import Mode
 from pressurefs.registration.grammar import Grammar, Request, Wish, require_length
-from pressurefs.signaller.poll import Opening, Poller
+from pressurefs.signaller.opening import Opening
+from pressurefs.signaller.poll import Poller
 from pressurefs.signaller.signaller import Signaller
+from pressurefs.signaller.target import Handle
 from pressurefs.signaller.writer import Caller, Inode, read_groups, read_inode, require_eventfd, require_open
 
 # A thousand eventfds is more than any program needs; each costs the daemon a descriptor, two mappings and
@@ -63,11 +65,11 @@ class Registrar:
     ``device``: "major:minor" of the mount, None until that is known; a control_fd must be a file of it.
     """
 
-    def __init__(self, exchange: Exchange, signaller: Signaller, removals: Removals | None) -> None:
-        """Register with ``exchange``; without ``removals`` there are no cgroups."""
+    def __init__(self, dispatcher: Dispatcher, signaller: Signaller, removals: Removals | None) -> None:
+        """Register with ``dispatcher``; without ``removals`` there are no cgroups."""
         self.device: str | None = None
         self._removals = removals
-        self._exchange = exchange
+        self._dispatcher = dispatcher
         self._signaller = signaller
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._descriptors_per_user = int(limit * _DESCRIPTORS_SHARE)
@@ -116,20 +118,20 @@ class Registrar:
             raise Refusal(errno.EBUSY, "the open file is polled already")
         self._require_quota(caller.uid)
         self._follow(control)
-        poller, token = Poller(opening.wake), next(self._tokens)
+        poller, token = Poller(opening.fuse_fd), next(self._tokens)
         self._admit(control, caller, wish, token, poller)
         opening.poller, opening.token = poller, token
 
     def _admit(
-        self, control: ControlFileRules, caller: Caller, wish: Wish, token: int, handle: object
+        self, control: ControlFileRules, caller: Caller, wish: Wish, token: int, handle: Handle
     ) -> None:
         mode = wish.mode or control.unnamed_mode
         who = caller.uid, caller.pid, handle
         if control.cgroup is None or self._removals is None:
-            self._exchange.add(Registration(token, MACHINE, wish.level, mode, *who))
+            self._dispatcher.add(Listener(token, MACHINE, wish.level, mode, *who))
         else:
             path, birth = control.cgroup.path, control.cgroup.inode
-            self._exchange.add(Registration(token, path, wish.level, mode, *who, birth))
+            self._dispatcher.add(Listener(token, path, wish.level, mode, *who, birth))
             # If the cgroup was removed meanwhile, the registration ends at once.  If that cannot be found
             # out, the thread that watches for removals ends it.
             with contextlib.suppress(OSError):
@@ -148,15 +150,15 @@ class Registrar:
     def close(self, opening: Opening) -> None:
         """End the registration of an open file, if it has one, after the last close."""
         if opening.poller is not None:
-            self._exchange.end(opening.token)
+            self._dispatcher.end(opening.token)
 
     def sweep(self) -> None:
         """End the registrations whose eventfd is closed."""
-        living = self._exchange.sweep()
+        living = self._dispatcher.sweep()
         self._sweep_at = living + _SWEEP_SLACK
         self._admitted_since_sweep = 0
 
-    def _keep(self, caller: Caller, event_fd: int, token: int) -> object:
+    def _keep(self, caller: Caller, event_fd: int, token: int) -> Handle:
         try:
             return self._signaller.keep(caller, event_fd, token)
         except Refusal as refusal:
@@ -205,7 +207,7 @@ class Registrar:
             raise Refusal(errno.EDQUOT, "the user holds too many registrations")
 
     def _is_used_up(self, uid: int) -> bool:
-        held = self._exchange.held_by(uid)
+        held = self._dispatcher.held_by(uid)
         descriptors = held.registrations + held.cgroups * DESCRIPTORS_PER_CGROUP
         return held.registrations >= REGISTRATIONS_PER_USER or descriptors >= self._descriptors_per_user
 

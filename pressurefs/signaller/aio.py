@@ -1,17 +1,18 @@
+# SPDX-License-Identifier: MIT
 """The signaller for where io_uring is forbidden (kernel.io_uring_disabled, a container's seccomp profile).
 
-It holds a duplicate of each eventfd, and signals by AIO: as exact as io_uring, and as unable to block.
-What a holder cannot be told is that everybody else has closed.  So now and then it looks for other holders
-in the descriptor tables of all processes that it can see (looking.py), and calls an eventfd gone when two
-such looks in a row found none.  What that cannot promise:
+It holds a duplicate of each eventfd, and signals by AIO, which is as exact as io_uring and blocks as little.
+The kernel does not report to the holder of a duplicate that all other descriptors are closed.  So from time
+to time this signaller scans the descriptor tables of all visible processes (holders.py), and an eventfd
+counts as closed when two scans in a row found no other holder.  What this cannot promise:
 
-- a registration outlives its eventfd by up to two looks;
-- an eventfd that is nowhere but in a socket's queue for that long counts as gone;
-- so does one whose holders are all out of sight: in another pid namespace, or another user's where the
-  daemon is an ordinary user's;
-- where kcmp(2) is forbidden too, nothing is looked for, and every registration lasts until the end.
+- a registration outlives its eventfd by up to two scans;
+- an eventfd that is only in the queue of a socket for that long counts as closed;
+- so does an eventfd whose holders are not visible: in another pid namespace, or of another user if the daemon
+  is an ordinary user's;
+- where kcmp(2) is forbidden too, there are no scans, and each registration lasts until the unmount.
 
-Threads: its own lock guards what is held.  Nothing under it waits for anybody.
+Threads: a lock of its own guards what is held.  Nothing under it waits.
 """
 
 from __future__ import annotations
@@ -27,27 +28,26 @@ from typing import TYPE_CHECKING
 
 from pressurefs._native import ffi, lib
 from pressurefs.errors import Refusal, refusal_of
-from pressurefs.signaller.holders import Look
+from pressurefs.signaller.holders import HolderScan
 from pressurefs.signaller.take import Taker
+from pressurefs.signaller.target import Target
 from pressurefs.signaller.writer import EVENTFD_LINK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from pressurefs.signaller.take import EventFd
     from pressurefs.signaller.writer import Caller
 
 _log = logging.getLogger("pressurefs.signaller")
 
-# Begun so often.  Two looks, each begun and collected by a sweep, are 20 s; 30 s where there are so many to
-# be swept that sweeps come every 10 s.
-LOOK_SECONDS = 8.0
+# The time between the starts of two scans.  Two scans, each begun and collected by a sweep, take 20 s; 30 s
+# with so many listeners that sweeps come every 10 s.
+SCAN_SECONDS = 8.0
 
-# Left for looks, which are what frees the others.
+# Kept free for scans, which free the others.
 _SPARE_FDS = 8
 
-# Looks that a process keeps trapped; with so many, nothing is looked for until one comes free.
-_TRAPPED_MAX = 16
+# Scans that processes block; with this many, no scan begins until one is free.
+_BLOCKED_MAX = 16
 
 
 class OpenEventFd:
@@ -73,34 +73,33 @@ class Held:
     def __init__(self, eventfd: OpenEventFd, token: int) -> None:
         self.eventfd = eventfd
         self.token = token
-        self.signals_sent = 0
+        self.target = Target(lib.PFS_BY_AIO, eventfd.fd, ffi.NULL)
 
 
 class AioSignaller:
     """Duplicates of other processes' eventfds.  Lives as long as the mount."""
 
     name = "aio"
-    signals_rings = False
 
     def __init__(self) -> None:
         """Raise OSError where this kernel has no AIO either."""
-        self._aio = lib.pfs_aio_open()
-        if self._aio == ffi.NULL:
+        self.aio = lib.pfs_aio_open()
+        if self.aio == ffi.NULL:
             raise OSError(ffi.errno, os.strerror(ffi.errno))
-        self._may_look = lib.pfs_same_table(os.getpid(), os.getpid()) == 1
+        self._may_scan = lib.pfs_same_table(os.getpid(), os.getpid()) == 1
         self.limits = "no io_uring here: a registration outlives its eventfd by up to 30 s"
-        if not self._may_look:
+        if not self._may_scan:
             self.limits = "no io_uring and no kcmp here: a registration lasts until the unmount"
         self._taker = Taker()
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._taken_end = limit - _SPARE_FDS
         self._lock = threading.Lock()
         self._ordered: list[OpenEventFd] = []
-        self._look: Look | None = None
-        self._looked: list[OpenEventFd] = []
-        self._look_at = float("-inf")
-        self._dropped: list[EventFd] = []  # open until no look can compare them any more
-        self._trapped: dict[Look, int] = {}
+        self._scan: HolderScan | None = None
+        self._scanned: list[OpenEventFd] = []
+        self._scan_at = float("-inf")
+        self._dropped: list[EventFd] = []  # open until no scan compares them any more
+        self._blocked: dict[HolderScan, int] = {}
 
     def keep(self, caller: Caller, fd: int, token: int) -> Held:
         """Hold the caller's eventfd, as ``Signaller.keep`` says."""
@@ -123,17 +122,6 @@ class AioSignaller:
             eventfd.uids.add(caller.uid)
         return Held(eventfd, token)
 
-    def signal(self, handles: Iterable[Held]) -> None:
-        """Add one to each eventfd."""
-        listed = list(handles)
-        lib.pfs_aio_signal_all(self._aio, ffi.new("int[]", [one.eventfd.fd for one in listed]), len(listed))
-        for one in listed:
-            one.signals_sent += 1
-
-    def signals_sent(self, handle: Held) -> int:
-        """Return how often an eventfd was signalled."""
-        return handle.signals_sent
-
     def drop(self, handle: Held) -> bool:
         """Close our duplicate with its last registration; nothing stays."""
         eventfd = handle.eventfd
@@ -149,21 +137,21 @@ class AioSignaller:
         """Nothing is kept ready."""
 
     def gone(self, tokens: set[int]) -> set[int]:
-        """Return those of ``tokens`` for which two looks in a row found no holder but us."""
+        """Return those of ``tokens`` for which two scans in a row found no holder but us."""
         with self._lock:
             now = time.monotonic()
-            gone = set() if self._look is None else self._collect(self._look, now)
-            self._trapped = {look: uid for look, uid in self._trapped.items() if not look.is_through()}
-            if self._look is None:
+            gone = set() if self._scan is None else self._collect(self._scan, now)
+            self._blocked = {scan: uid for scan, uid in self._blocked.items() if not scan.is_through()}
+            if self._scan is None:
                 self._close_dropped()
-                self._begin_look(now)
+                self._begin_scan(now)
         return tokens & gone
 
     def close(self) -> None:
-        """Close the way to signal; what a look still compares stays open."""
+        """Close the AIO context; eventfds that a scan still compares stay open."""
         with self._lock:
             self._close_dropped()
-        lib.pfs_aio_close(self._aio)
+        lib.pfs_aio_close(self.aio)
         self._taker.close()
 
     def _hold(self, taken: OpenEventFd) -> OpenEventFd:
@@ -177,40 +165,40 @@ class AioSignaller:
         return taken
 
     def _close_dropped(self) -> None:
-        if self._look is None:
+        if self._scan is None:
             while self._dropped:
                 os.close(self._dropped.pop())
 
-    def _begin_look(self, now: float) -> None:
+    def _begin_scan(self, now: float) -> None:
         if (
-            not (self._may_look and self._ordered)
-            or now < self._look_at
-            or len(self._trapped) >= _TRAPPED_MAX
+            not (self._may_scan and self._ordered)
+            or now < self._scan_at
+            or len(self._blocked) >= _BLOCKED_MAX
         ):
             return
-        self._look_at = now + LOOK_SECONDS
-        self._looked = list(self._ordered)
+        self._scan_at = now + SCAN_SECONDS
+        self._scanned = list(self._ordered)
         try:
-            self._look = Look([one.fd for one in self._looked], set(self._trapped.values()))
+            self._scan = HolderScan([one.fd for one in self._scanned], set(self._blocked.values()))
         except RuntimeError as error:
             _log.warning("signaller aio: %s", error)
 
-    def _collect(self, look: Look, now: float) -> set[int]:
-        """Return the tokens that a look has found out to be gone; give up a look that is trapped."""
+    def _collect(self, scan: HolderScan, now: float) -> set[int]:
+        """Return the tokens whose eventfds a scan has found closed; abandon a scan that is blocked."""
         gone: set[int] = set()
-        if look.is_through():
-            for eventfd in self._looked if look.is_whole else ():
-                missed = eventfd.fd not in look.found
-                # Who could not be looked at may hold what is his own; and root's, whatever it likes.
-                missed = missed and 0 not in look.shunned and eventfd.uids.isdisjoint(look.shunned)
+        if scan.is_through():
+            for eventfd in self._scanned if scan.is_whole else ():
+                missed = eventfd.fd not in scan.found
+                # A user whose processes were left out can hold their own eventfds; root can hold any.
+                missed = missed and 0 not in scan.shunned and eventfd.uids.isdisjoint(scan.shunned)
                 if missed and eventfd.was_missed:
                     gone |= eventfd.tokens
                 eventfd.was_missed = missed
-            self._look = None
-        elif (uid := look.leave_if_trapped(now)) is not None:
+            self._scan = None
+        elif (uid := scan.abandon_if_blocked(now)) is not None:
             why = "a process of uid %d lets nobody look: the registrations that it may hold do not end"
             _log.warning(f"signaller aio: {why}", uid)
-            self._trapped[look] = uid
-            self._look = None
-            self._look_at = now
+            self._blocked[scan] = uid
+            self._scan = None
+            self._scan_at = now
         return gone

@@ -1,17 +1,18 @@
-"""Looks into the descriptor tables of all processes for the eventfds that we hold.
+# SPDX-License-Identifier: MIT
+"""Scans the descriptor tables of all processes for other holders of the eventfds that we hold.
 
-Some facts about looking into another process, tried on 6.18 and 6.1:
+Some facts about reading another process, tried on 6.18 and 6.1:
 
-- A process that executes a program closes descriptors under a lock that kcmp(2) wants, and on 6.18 the
-  readlink(2) of its /proc/<pid>/fd/<n> as well.  A file whose server never answers keeps it there for
-  ever; it, and whoever looks, can only be killed.
-- An epoll set's fdinfo waits for a lock that its owner can keep for ever, and *that* wait nothing ends.
+- A process that executes a program closes descriptors under a lock that kcmp(2) takes, and on 6.18
+  readlink(2) of its /proc/<pid>/fd/<n> takes it, too.  A file whose server never answers keeps the process
+  there for ever; it, and a process that reads it, can only be killed.
+- The fdinfo of an epoll set waits for a lock that its owner can keep for ever; nothing ends *that* wait.
 - kcmp(2) orders all open files, so a sorted list of ours is searched in a few steps.
 - /proc/<pid>/status waits for nobody.
 
-So a look has a thread of its own.  When that has been at one process for too long it is left behind, and
-later looks leave that process's user alone until it comes free: whoever lays the trap holds up no more
-than the end of his own registrations.  Threads left behind end with the daemon.
+So a scan has a thread of its own.  A thread that has been at one process for too long is abandoned, and later
+scans leave out that process's user until it is free again.  A process that blocks the scan delays only the
+cleanup of its own user's registrations.  Abandoned threads end with the daemon.
 """
 
 from __future__ import annotations
@@ -34,56 +35,56 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("pressurefs.signaller")
 
-# Anything else is our own shortage, and must not pass for "nobody holds it".
+# Any other error is our own shortage, which does not mean that no process holds the eventfd.
 _GONE_OR_OUT_OF_SIGHT = (FileNotFoundError, ProcessLookupError, PermissionError)
 
-# A process with a million descriptors takes about so long; it counts as a trap then, and its user waits.
-TRAPPED_SECONDS = 5.0
+# A process with a million descriptors takes about this long; it then counts as one that blocks the scan.
+BLOCKED_SECONDS = 5.0
 
 
-class Look:
-    """One walk through all processes.  Lives until it is through, or left behind and through."""
+class HolderScan:
+    """One scan of all processes.  Lives until it has ended, abandoned or not."""
 
     def __init__(self, ordered: Sequence[EventFd], shunned: AbstractSet[int]) -> None:
-        """Begin to look for ``ordered``, at all but the users ``shunned``; RuntimeError: no thread."""
+        """Begin to search for ``ordered`` at all users but ``shunned``; RuntimeError: no thread."""
         self._ordered = ordered
         self.shunned = shunned
         self.found: set[EventFd] = set()
         self.is_whole = False
         self._at: tuple[int, float] | None = None
-        self._left = False
-        self._thread = threading.Thread(target=self._walk, name="look", daemon=True)
+        self._is_abandoned = False
+        self._thread = threading.Thread(target=self._walk, name="holders", daemon=True)
         self._thread.start()
 
     def is_through(self) -> bool:
-        """Tell whether it has ended; if ``is_whole``, what was not found is held by nobody in sight."""
+        """Return whether the scan has ended; if ``is_whole``, no visible process holds what was not found."""
         return not self._thread.is_alive()
 
-    def leave_if_trapped(self, now: float) -> int | None:
-        """Return the user whose process does not let it go, and give it up; None while it gets on."""
+    def abandon_if_blocked(self, now: float) -> int | None:
+        """Abandon a scan that one process blocks, and return that process's user; None while it advances."""
         at = self._at
-        if at is None or now - at[1] < TRAPPED_SECONDS:
+        if at is None or now - at[1] < BLOCKED_SECONDS:
             return None
         try:
             user = read_user(at[0])
         except OSError:
-            return None  # gone by now: it gets on
-        self._left = True
+            return None  # the process has ended: the scan advances
+        self._is_abandoned = True
         return user
 
     def _walk(self) -> None:
         try:
             for pid in _numbers("/proc"):
-                if self._left:
+                if self._is_abandoned:
                     return
                 with contextlib.suppress(*_GONE_OR_OUT_OF_SIGHT):
-                    self._look_into(pid)
+                    self._scan_process(pid)
         except OSError as error:
-            _log.warning("signaller aio: a look failed: %s", error.strerror)
+            _log.warning("signaller aio: a scan failed: %s", error.strerror)
         else:
             self.is_whole = True
 
-    def _look_into(self, pid: int) -> None:
+    def _scan_process(self, pid: int) -> None:
         if pid == os.getpid() or (self.shunned and read_user(pid) in self.shunned):
             return
         self._at = pid, time.monotonic()
@@ -92,9 +93,9 @@ class Look:
                 for fd in _numbers(f"/proc/{task}/fd"):
                     with contextlib.suppress(FileNotFoundError):
                         if os.readlink(f"/proc/{task}/fd/{fd}") == EVENTFD_LINK:
-                            self._look_for(task, fd)
+                            self._search(task, fd)
 
-    def _look_for(self, task: int, fd: int) -> None:
+    def _search(self, task: int, fd: int) -> None:
         low, high = 0, len(self._ordered)
         while low < high:
             middle = (low + high) // 2

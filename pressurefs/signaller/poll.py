@@ -1,65 +1,31 @@
+# SPDX-License-Identifier: MIT
 """An open file that is polled instead of an eventfd.
 
-Pure but for the waking, which is a function that comes in: what FUSE calls a poll notification.
+native/poll.c keeps its readiness, sets it in the event path and wakes the waiters; poll(2) reads it here.
+
+Threads: the FUSE thread makes it, asks it and closes it; the event path's lock guards the readiness.
 """
 
-import select
-import threading
-from collections.abc import Callable
+from __future__ import annotations
 
-
-class Opening:
-    """An open file: who opened it, and its poller if it has one.  Lives until its last close."""
-
-    def __init__(self, uid: int, wake: Callable[[int], None]) -> None:
-        self.uid = uid
-        self.wake = wake
-        self.poller: Poller | None = None
-        self.token = 0
+from pressurefs._native import ffi, lib
+from pressurefs.signaller.target import Target
 
 
 class Poller:
     """The readiness of one open file.  Lives until its last close, or the end of its cgroup.
 
-    Events that nobody collected merge into one, and the poll that reports it clears it.  Signalled
-    under the exchange's lock, asked by the FUSE thread; a lock of its own, below that one, stands
-    between "nothing yet" and "then wake me".
+    Events that no poll(2) has reported merge into one, and the poll that reports it clears it.
     """
 
-    def __init__(self, wake: Callable[[int], None]) -> None:
-        """``wake`` is given the number under which the kernel knows the waiting file."""
-        self._lock = threading.Lock()
-        self._wake = wake
-        self._waiting: int | None = None
-        self._has_event = False
-        self._has_ended = False
-        self.signals_sent = 0
+    def __init__(self, fuse_fd: int) -> None:
+        self._state = ffi.new("struct pfs_poll *")
+        self._state.fuse_fd = fuse_fd
+        self.target = Target(lib.PFS_BY_POLL, -1, self._state)
 
-    def signal(self) -> None:
-        """Make the file ready, and wake who waits for it."""
-        with self._lock:
-            self.signals_sent += 1
-            self._has_event = True
-            waiting = self._waiting
-        if waiting is not None:
-            self._wake(waiting)
+    def poll(self, waiter: int | None) -> int:
+        """Return the events of poll(2) that are ready; ``waiter``: the kernel's number of a waiting file.
 
-    def end(self) -> None:
-        """Signal for the last time: nothing will ever come again."""
-        self._has_ended = True
-        self.signal()
-
-    def poll(self, waiting: int | None) -> int:
-        """Return the events that are ready; from the first time that somebody waits, each event wakes.
-
-        Also after an answer that was not empty: an edge-triggered epoll asks once, and then waits on.
+        POLLPRI after an event, POLLPRI and POLLERR after the end.
         """
-        with self._lock:
-            if waiting is not None:
-                self._waiting = waiting
-            if self._has_ended:
-                return select.POLLPRI | select.POLLERR
-            if self._has_event:
-                self._has_event = False
-                return select.POLLPRI
-            return 0
+        return lib.pfs_poll_read(self._state, waiter is not None, waiter or 0)

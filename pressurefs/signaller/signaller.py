@@ -1,43 +1,45 @@
+# SPDX-License-Identifier: MIT
 """What a signaller does, and which one this machine allows.
 
 There are two: ``uring`` owns nothing and is exact; ``aio`` serves where io_uring is forbidden.
 """
 
+from __future__ import annotations
+
 import os
-from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pressurefs.signaller.aio import AioSignaller
 from pressurefs.signaller.uring import UringSignaller
-from pressurefs.signaller.writer import Caller
+
+if TYPE_CHECKING:
+    from pressurefs._native import Aio
+    from pressurefs.signaller.target import Handle
+    from pressurefs.signaller.writer import Caller
 
 # For tests, and for whom it concerns: "aio" does without io_uring where there is one.
 SIGNALLER_VARIABLE = "PRESSUREFS_SIGNALLER"
 
 
 class Signaller(Protocol):
-    """What the exchange and the registrar ask.
+    """What the dispatcher and the checks of a registration ask.
 
-    ``limits`` tells in words what this way cannot promise.  ``signals_rings``: its handles are rings, which C
-    can signal without Python.
+    ``limits`` says in words what this way cannot promise.  ``aio``: what the event path signals by, None
+    where it needs only what the handles are.
     """
 
     name: str
     limits: str
-    signals_rings: bool
 
-    def keep(self, caller: Caller, fd: int, token: int) -> Any:
+    @property
+    def aio(self) -> Aio | None: ...  # noqa: D102, said above
+
+    def keep(self, caller: Caller, fd: int, token: int) -> Handle:
         """Take an eventfd and return a handle for it; refuse what cannot be taken.
 
         EBADF, EINVAL: no eventfd is there any more.  EPERM: its owner cannot be looked into.  ENFILE,
         ENOMEM: our own shortage.
         """
-
-    def signal(self, handles: Iterable[Any]) -> None:
-        """Add one to each eventfd.  Never blocks, whatever its readers do."""
-
-    def signals_sent(self, handle: Any) -> int:
-        """Return how often an eventfd was signalled."""
 
     def drop(self, handle: Any) -> bool:
         """Let go; the handle must not be used again.

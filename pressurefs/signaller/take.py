@@ -1,12 +1,13 @@
+# SPDX-License-Identifier: MIT
 """Takes an eventfd from the process that is blocked in write(2).
 
 pidfd_getfd(2) takes it from the *writing thread's* table.  pidfd_open(2) accepts a thread since Linux 6.9;
-before, only the process can be named, and a thread with a table of its own is found out by kcmp(2).  All
-of them need ptrace's rights over the writer.
+before, it accepts only the process, and kcmp(2) finds out a thread with a table of its own.  All of them need
+ptrace's rights over the writer.
 
-Nothing is taken before it was looked at (pfs_look in native.c): what is taken must be closed again, and
-closing somebody's file can block.  Between the look and the take another thread of the writer can put
-anything there: see ``Taker``.
+Before a descriptor is taken its link in /proc is read (pfs_look in native/take.c): what is taken must be
+closed again, and to close another process's file can block.  Between the two another thread of the writer can
+put any file there: see ``Taker``.
 """
 
 import errno
@@ -26,34 +27,34 @@ from pressurefs.signaller.writer import (
 
 EventFd = NewType("EventFd", int)
 
-# Each takes a user of its own that wins a race of microseconds.
+# Each of these takes another user that wins a race of microseconds.
 _PARKED_MAX = 256
 
 
 class Taker:
-    """Takes descriptors, and keeps the wrong ones from doing harm.  Used by the FUSE thread alone.
+    """Takes descriptors, and keeps wrong ones from doing harm.  Used by the FUSE thread alone.
 
-    A wrong one is never closed: its server may never answer, and whoever closed it would wait beyond
-    SIGKILL.  It is parked until the daemon ends.  Descriptors are closed in the order of their numbers
-    then, and the connection of the mount has a lower one (see daemon.py): whatever becomes of the
-    rest, the mount is gone.  An ordinary user who brought one in is not served any more.
+    A file that is no eventfd is never closed: its server might never answer, and close(2) would wait beyond
+    SIGKILL.  It is parked until the daemon ends.  The kernel then closes descriptors in the order of their
+    numbers, and the connection of the mount has a lower one (see daemon/daemon.py): whatever happens to the
+    parked files, the mount is gone.  An ordinary user who passed such a file is not served any more.
     """
 
     def __init__(self) -> None:
-        # Of ourselves at first, so that the place for a pidfd is there when descriptors run out.
+        # A pidfd of ourselves at first, so that there is a descriptor for it when descriptors run out.
         self.writer = ffi.new("struct pfs_writer *")
         self.writer.pidfd = os.pidfd_open(os.getpid())
         self._parked: list[EventFd] = []
         self._barred_uids: set[int] = set()
 
     def require_trusted(self, caller: Caller) -> None:
-        """Refuse with EPERM a user that has swapped a file; ESRCH whom we cannot name."""
+        """Refuse with EPERM a user who has swapped a file, with ESRCH a writer that is not visible."""
         require_visible(caller)
         if caller.uid in self._barred_uids or len(self._parked) >= _PARKED_MAX:
             raise Refusal(errno.EPERM, "this user has swapped another file for an eventfd")
 
     def take(self, caller: Caller, fd: int) -> EventFd:
-        """Duplicate the caller's eventfd; it need not be one any more."""
+        """Duplicate the caller's descriptor, which was an eventfd a moment before."""
         self.require_trusted(caller)
         if lib.pfs_look(caller.pid, fd) < 0:
             raise refusal_of_look(caller, fd, ffi.errno)
@@ -73,7 +74,7 @@ class Taker:
             os.close(self.writer.pidfd)
 
     def park(self, caller: Caller, taken: EventFd) -> None:
-        """Put away what turned out to be no eventfd."""
+        """Keep a file that turned out to be no eventfd."""
         self._parked.append(taken)
         if caller.uid != 0:
             self._barred_uids.add(caller.uid)
@@ -86,8 +87,8 @@ class Taker:
             return taken
         if taken >= 0 and lib.pfs_file_order(caller.pid, fd, taken) == 0:
             return taken
-        # The writing thread has the descriptor, for it was looked at; its process has another, or none, or
-        # its first thread has ended.
+        # The writing thread has the descriptor, whose link was read; the process has another file there, or
+        # none, or its first thread has ended.
         if taken >= 0 and os.readlink(f"/proc/self/fd/{taken}") == EVENTFD_LINK:
             os.close(taken)
         elif taken >= 0:
@@ -97,7 +98,7 @@ class Taker:
 
 
 def refusal_of_look(caller: Caller, fd: int, number: int) -> OSError:
-    """Return what a writer is told whose descriptor pfs_look did not like; ``number`` is its errno."""
+    """Return the refusal of a descriptor that pfs_look refused; ``number`` is its errno."""
     if number == errno.EINVAL:
         require_open(caller, fd)
         return Refusal(number, "event_fd is no eventfd")

@@ -1,11 +1,12 @@
+# SPDX-License-Identifier: MIT
 """The signaller that owns nothing: an io_uring signals, an epoll row tells of the end.
 
 Some facts about that, each tried on 6.18 and 6.12:
 
-A duplicate held by us would keep the eventfd alive, and tells nothing when everybody else has
-closed it.  So the taken descriptor is closed again within the call, and two weak ties stay: an
-io_uring that holds the counter behind the eventfd but not the open file (native.c), and a row in an
-epoll set, which holds nothing at all.
+A duplicate held by us would keep the eventfd alive, and nothing would report that all other descriptors are
+closed.  So the taken descriptor is closed again within the call, and two ties stay: an io_uring that holds
+the counter behind the eventfd but not the open file (native/uring.c), and a row in an epoll set, which holds
+nothing.
 
 The row vanishes when the last descriptor of that open file is closed, whoever has it: a forked
 child, an exec'd program, a message in a socket's queue.  No event tells of it (the kernel takes the
@@ -16,10 +17,11 @@ epoll knows a row by (open file, our descriptor number at that moment).  The sam
 registered twice, and its taken descriptor would get the same low number each time: EEXIST.  Then the
 descriptor is moved to a number that goes round, and EEXIST means no more than "take the next".
 
-Whether what came is an eventfd, the ring says when it is tied.
+The io_uring finds out whether what was taken is an eventfd, when it is tied.
 
-Threads: ``signal`` and ``drop`` must not run at the same time, which is the exchange's lock's work.
-``keep`` is the FUSE thread's alone and runs beside them: it knows only rings that nobody else knows.
+Threads: the event path signals; an io_uring is dropped once the event path does not know it any more, under
+the dispatcher's lock.  ``keep`` is the FUSE thread's alone and runs beside them: it knows only io_urings that
+nobody else knows.
 """
 
 from __future__ import annotations
@@ -36,11 +38,10 @@ from typing import TYPE_CHECKING
 from pressurefs._native import ffi, lib
 from pressurefs.errors import Refusal, refusal_of
 from pressurefs.signaller.take import EventFd, Taker, refusal_of_look
+from pressurefs.signaller.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pressurefs._native import Ring
+    from pressurefs._native import Aio, Uring
     from pressurefs.signaller.writer import Caller
 
 _log = logging.getLogger("pressurefs.signaller")
@@ -53,10 +54,24 @@ _ROW = re.compile(rb"^tfd:.* data: +([0-9a-f]+) ", re.MULTILINE)
 # there are threads: later, each doubling would wait for an RCU grace period, 10 ms.
 _MOVED_FDS_END = 16384
 
-# Rings that are ready for use, so that a registration need not wait for one: opening and closing a ring
+# Urings that are ready for use, so that a registration need not wait for one: opening and closing a ring
 # takes longer than all the rest.  Each costs a descriptor, so a daemon with a low limit has fewer.
-_SPARE_RINGS_MAX = 64
-_DESCRIPTORS_PER_SPARE_RING = 16
+_SPARE_URINGS_MAX = 64
+_DESCRIPTORS_PER_SPARE_URING = 16
+
+
+class IoUring:
+    """An io_uring that signals one eventfd at a time.  Lives until closed."""
+
+    __slots__ = ("pointer", "target")
+
+    def __init__(self, pointer: Uring) -> None:
+        self.pointer = pointer
+        self.target = Target(lib.PFS_BY_URING, lib.pfs_uring_fd(pointer), pointer)
+
+    def close(self) -> None:
+        """Close it; its eventfd, if it has one, is not signalled any more."""
+        lib.pfs_uring_close(self.pointer)
 
 
 class UringSignaller:
@@ -64,7 +79,7 @@ class UringSignaller:
 
     name = "io_uring"
     limits = "none"
-    signals_rings = True
+    aio: Aio | None = None
 
     def __init__(self) -> None:
         """Raise OSError where this kernel or container allows no io_uring."""
@@ -78,61 +93,48 @@ class UringSignaller:
         self._taker = Taker()
         self._taken = ffi.new("int *")
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._spare_rings_max = min(_SPARE_RINGS_MAX, limit // _DESCRIPTORS_PER_SPARE_RING)
-        self._spare_rings: list[Ring] = []
+        self._spare_urings_max = min(_SPARE_URINGS_MAX, limit // _DESCRIPTORS_PER_SPARE_URING)
+        self._spare_urings: list[IoUring] = []
         try:
-            while len(self._spare_rings) < self._spare_rings_max:
-                self._spare_rings.append(_open_ring())
+            while len(self._spare_urings) < self._spare_urings_max:
+                self._spare_urings.append(_open_uring())
         except OSError:
             self.close()
             raise
         if limit >= _MOVED_FDS_END:
             os.close(fcntl.fcntl(self._epoll, fcntl.F_DUPFD_CLOEXEC, _MOVED_FDS_END - 1))
 
-    def keep(self, caller: Caller, fd: int, token: int) -> Ring:
+    def keep(self, caller: Caller, fd: int, token: int) -> IoUring:
         """Tie the caller's eventfd to ``token`` without holding it, as ``Signaller.keep`` says."""
         self._taker.require_trusted(caller)
-        ring = self._spare_rings.pop() if self._spare_rings else _open_ring()
+        uring = self._spare_urings.pop() if self._spare_urings else _open_uring()
         step = lib.PFS_TAKE
         try:
             writer = self._taker.writer
-            step = lib.pfs_uring_keep(ring, writer, self._rows, caller.pid, fd, token, self._taken)
+            step = lib.pfs_uring_keep(uring.pointer, writer, self._rows, caller.pid, fd, token, self._taken)
             if step == lib.PFS_TAKE:
                 self._taken[0] = self._taker.take_otherwise(caller, fd, ffi.errno)
-                step = lib.pfs_uring_keep_taken(ring, self._rows, self._taken[0], token)
+                step = lib.pfs_uring_keep_taken(uring.pointer, self._rows, self._taken[0], token)
             number = ffi.errno
         finally:
             if step != lib.PFS_KEPT:
-                self.drop(ring)
+                self.drop(uring)
         if step != lib.PFS_KEPT:
             raise self._refusal(caller, fd, step, number)
-        return ring
+        return uring
 
-    def signal(self, rings: Iterable[Ring]) -> None:
-        """Add one to each eventfd.  Never blocks, whatever its readers do."""
-        listed = list(rings)
-        signalled = lib.pfs_uring_signal_all(ffi.new("struct pfs_uring *[]", listed), len(listed))
-        if signalled != len(listed):
-            _log.error(
-                "%d of %d signals were lost: %s", len(listed) - signalled, len(listed), os.strerror(ffi.errno)
-            )
-
-    def signals_sent(self, ring: Ring) -> int:
-        """Return how often a ring was signalled."""
-        return lib.pfs_uring_signals_sent(ring)
-
-    def drop(self, ring: Ring) -> bool:
-        """Let go of the counter; the ring is not the caller's any more.  The row stays with the eventfd."""
-        if len(self._spare_rings) < self._spare_rings_max and lib.pfs_uring_untie(ring) == 0:
-            self._spare_rings.append(ring)
+    def drop(self, uring: IoUring) -> bool:
+        """Untie the io_uring, which can be reused from here on.  The row stays as long as the eventfd."""
+        if len(self._spare_urings) < self._spare_urings_max and lib.pfs_uring_untie(uring.pointer) == 0:
+            self._spare_urings.append(uring)
         else:
-            lib.pfs_uring_close(ring)
+            uring.close()
         return True
 
     def give_up_spares(self) -> None:
-        """Close the rings that wait for use: when descriptors run out, they are better used otherwise."""
-        while self._spare_rings:
-            lib.pfs_uring_close(self._spare_rings.pop())
+        """Close the io_urings that are ready for use: their descriptors are needed for other things."""
+        while self._spare_urings:
+            self._spare_urings.pop().close()
 
     def gone(self, tokens: set[int]) -> set[int]:
         """Return those of ``tokens`` whose eventfd has been closed by its last holder."""
@@ -147,14 +149,14 @@ class UringSignaller:
         return tokens.difference(int(token, 16) for token in _ROW.findall(rows))
 
     def close(self) -> None:
-        """Close the rows and the rings."""
+        """Close the epoll set and the io_urings that are ready for use."""
         self.give_up_spares()
         self._taker.close()
         os.close(self._rows_shown)
         self._epoll.close()
 
     def _refusal(self, caller: Caller, fd: int, step: int, number: int) -> OSError:
-        """Return what the writer is told; ``number`` is the errno of the step that failed."""
+        """Return the refusal; ``number`` is the errno of the step that failed."""
         if step == lib.PFS_LOOK:
             return refusal_of_look(caller, fd, number)
         if (step, number) == (lib.PFS_TIE, errno.EINVAL):
@@ -167,8 +169,8 @@ class UringSignaller:
         return refusal_of(OSError(number, os.strerror(number)))
 
 
-def _open_ring() -> Ring:
-    ring = lib.pfs_uring_open()
-    if ring == ffi.NULL:
+def _open_uring() -> IoUring:
+    pointer = lib.pfs_uring_open()
+    if pointer == ffi.NULL:
         raise refusal_of(OSError(ffi.errno, os.strerror(ffi.errno)))
-    return ring
+    return IoUring(pointer)

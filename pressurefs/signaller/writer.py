@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The process that is blocked in write(2), as /proc shows it.
 
 FUSE names the writing *thread*.  While it waits for our answer it cannot go away, not even by

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The BPF program vmpressure.bpf.c: loaded, attached, and given what it must know of this kernel.
 
 Some facts about being allowed to
@@ -19,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pressurefs._native import ffi
-from pressurefs.events.fanout import Fanout, Reader
+from pressurefs.events.event_path import EventPath, Reader
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.libbpf import BpfObject, give_back_memory, read_parameters
 
@@ -71,23 +72,23 @@ class VmpressureProgram:
     None.  ``knows_priority``: whether signs of priority come.
     """
 
-    def __init__(self, fanout: Fanout, windows: str) -> None:
+    def __init__(self, event_path: EventPath, windows: str) -> None:
         """Raise SourceUnavailable where it cannot be."""
         try:
             functions = read_parameters((_ENTRY, _PRIORITY, _WORKER, _JUDGEMENT, _BY_GENERATIONS, _SHRUNK))
-            self._attach_first(fanout, functions, windows)
+            self._attach_first(event_path, functions, windows)
         except OSError as error:
             raise SourceUnavailable(error.errno, _explain(error)) from None
         finally:
             give_back_memory()
 
-    def _attach_first(self, fanout: Fanout, functions: dict[str, list[str]], windows: str) -> None:
+    def _attach_first(self, event_path: EventPath, functions: dict[str, list[str]], windows: str) -> None:
         """Attach the first choice that this kernel takes."""
         first: OSError | None = None
         for attempt, programs in _choices(functions, windows):
             with contextlib.ExitStack() as opened:
                 try:
-                    self._attach(opened, fanout, functions, programs)
+                    self._attach(opened, event_path, functions, programs)
                 except OSError as error:
                     if error.errno in _FORBIDDEN:
                         raise
@@ -104,7 +105,7 @@ class VmpressureProgram:
     def _attach(
         self,
         opened: contextlib.ExitStack,
-        fanout: Fanout,
+        event_path: EventPath,
         functions: dict[str, list[str]],
         programs: list[str],
     ) -> None:
@@ -118,10 +119,11 @@ class VmpressureProgram:
         bpf.load(programs)
         shared = bpf.shared_memory(".bss")
         self._shared = ffi.cast("struct pfs_shared *", shared)
-        fanout.attach(bpf.map_fd("listening"), shared)
-        opened.callback(fanout.detach)
+        # Also where attaching fails halfway.
+        opened.callback(event_path.detach)
+        event_path.attach(bpf.map_fd("listening"), shared)
         self.reader: Reader = opened.enter_context(
-            contextlib.closing(fanout.open_reader(bpf.map_fd("full"), bpf.max_entries("full")))
+            contextlib.closing(event_path.open_reader(bpf.map_fd("full"), bpf.max_entries("full")))
         )
         for program in programs:
             bpf.attach(program)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Reclaim at the limits of cgroups, sampled from cgroup v2's files: whose it is, and what one look finds.
 
 Some facts about these files, measured on Linux 6.1 and 6.12 with two emulated processors:

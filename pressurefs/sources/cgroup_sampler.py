@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The cgroups that are sampled: which are open, and when each is looked at.
 
 memcg.py has what a look finds, and the facts about the files.
@@ -98,7 +99,7 @@ class CgroupSampler:
             self._open_at = min(self._open_at, now + RETRY_SECONDS)
         return look.samples
 
-    def next_look(self) -> float:
+    def next_read(self) -> float:
         """Return when a look is due, infinity where the alarm is to be waited for."""
         return min(self._open_at, min((cgroup.due for cgroup in self._awake), default=math.inf))
 

@@ -1,38 +1,46 @@
-"""The kernel's own numbers: what its vmpressure() is told, heard by a BPF program.
+# SPDX-License-Identifier: MIT
+"""The kernel's own numbers: the arguments of its vmpressure(), read by a BPF program.
 
-The events do not come through here: fanout.c judges a full window and tells the eventfds.  What this source
-reads are verdicts that were told already, for history and for those whom only Python can tell.
+The events do not come through here: the program's full windows enter the event path in C.  This source
+attaches the program, and watches whether all of the machine's reclaim comes by.
 
 Where the kernel has no vmpressure() its tracepoints serve, which do not say for which cgroup pages were
 scanned.  Then limits of cgroups are sampled, as by the source vmstat.
 """
 
+from __future__ import annotations
+
 import errno
 import math
 import re
 import select
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
-from pressurefs.cgroups.paths import BELOW, MACHINE
-from pressurefs.cgroups.tree import CgroupRoot
-from pressurefs.events.fanout import Fanout, Told
-from pressurefs.events.listeners import Place
-from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.bpf_program import OWN, TRACEPOINTS, WORKER, VmpressureProgram
 from pressurefs.sources.cgroup_sampler import CgroupSampler
 from pressurefs.sources.vmstat import VmstatFile
 
-# After something was told Python looks again so much later, for all that came meanwhile: those whom it has
-# to tell can wait so long, and under pressure its turns are better left to others.
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from pressurefs.cgroups.tree import CgroupRoot
+    from pressurefs.events.event_path import EventPath
+    from pressurefs.events.listeners import Place
+    from pressurefs.pressure.window import Sample
+    from pressurefs.sources.selection import Origin
+
+# After windows were judged Python reads again this much later, for all that came meanwhile: history and dead
+# listeners can wait that long, and under pressure its turns are better left to others.
 BATCH_SECONDS = 0.02
 
-# So often it is looked whether all of the machine's reclaim comes by.  If kswapd, which works for nobody
-# else, has scanned this much and nothing was counted, this kernel reclaims in a way that we do not know.
+# How often it is checked whether all of the machine's reclaim comes by.  If kswapd, which works for the
+# machine alone, has scanned this much and nothing was counted, this kernel reclaims in a way that we do not
+# know.
 WATCH_SECONDS = 5.0
 WATCH_PAGES = 2**14
-_WATCHES = 2  # in a row: one pass of kswapd, which tells at its end, may last longer than one watch
+_WATCHES = 2  # in a row: one pass of kswapd, which is counted at its end, can last longer than one watch
 
 _LIMITS = {
     OWN: "none",
@@ -41,16 +49,25 @@ _LIMITS = {
 }
 _NO_PRIORITY = "this kernel tells no scan priority: without swap, running out of memory may not show"
 _CGROUP_FILESYSTEMS = ("cgroup2", "cgroup")
-_REMEMBERED_PATHS_MAX = 4096
 
 
 class KernelSource:
-    """Windows as the kernel fills them, told already.  Lives until closed."""
+    """Windows as the kernel fills them.  Lives until closed."""
 
     name = "kernel"
 
+    @classmethod
+    def from_arguments(cls, origin: Origin, arguments: str) -> Self:
+        """Open ``windows=own|worker|tracepoints``, own where nothing is said; SourceUnavailable."""
+        key, _, windows = (arguments or f"windows={OWN}").partition("=")
+        if key != "windows":
+            raise SourceUnavailable(errno.EINVAL, f"kernel:{arguments}: only windows= is known")
+        if origin.event_path is None:
+            raise SourceUnavailable(errno.ENOTSUP, "the compiled module is missing")
+        return cls(origin.event_path, origin.roots.proc, origin.cgroups, windows)
+
     def __init__(
-        self, fanout: Fanout, proc: Path, cgroups: CgroupRoot | None = None, windows: str = OWN
+        self, event_path: EventPath, proc: Path, cgroups: CgroupRoot | None = None, windows: str = OWN
     ) -> None:
         """Raise SourceUnavailable where this kernel, or whoever set it up, does not allow it."""
         if windows not in _LIMITS:
@@ -60,20 +77,18 @@ class KernelSource:
             raise SourceUnavailable(errno.ENOTSUP, why)
         if cgroups is not None and cgroups.filesystem not in _CGROUP_FILESYSTEMS:
             raise SourceUnavailable(errno.ENOTSUP, "the cgroup tree is a plain directory, not the kernel's")
-        self._cgroups = cgroups
-        self._fanout = fanout
-        self._paths: dict[int, str | None] = {}
         self._vmstat = VmstatFile(proc / "vmstat")
         try:
-            self._program = VmpressureProgram(fanout, windows)
+            self._program = VmpressureProgram(event_path, windows)
         except OSError:
             self._vmstat.close()
             raise
         windows = self._program.windows
+        self.hears_cgroup_v1 = windows != TRACEPOINTS
         self.limits = _LIMITS[windows] if self._program.knows_priority else _NO_PRIORITY
         if self._program.why_not_all is not None:
             self.limits += f"; not all could be attached: {self._program.why_not_all}"
-        self._told_at = -math.inf
+        self._judged_at = -math.inf
         self._is_watched = windows != WORKER  # what the kernel's worker leaves out is left out
         self._sampler = CgroupSampler(cgroups) if windows == TRACEPOINTS and cgroups is not None else None
         self._alarm = select.epoll()
@@ -84,8 +99,8 @@ class KernelSource:
 
     @property
     def alarm_fd(self) -> int | None:
-        """Readable when something was told or is to be sampled; None while that can wait."""
-        return None if self._told_at > -math.inf else self._alarm.fileno()
+        """Readable when windows were judged or a cgroup is to be sampled; None while that can wait."""
+        return None if self._judged_at > -math.inf else self._alarm.fileno()
 
     def start(self, now: float) -> None:
         """Begin: what the kernel has scanned before counts for nothing."""
@@ -94,23 +109,22 @@ class KernelSource:
         self._counted, self._scanned = self._program.machine_pages(), self._vmstat.read().scanned_by_kswapd
 
     def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
-        """Sample these, where they must be; the fan-out has told the program who listens."""
+        """Sample these where the program does not say whose limit was reached."""
         if self._sampler is not None:
             self._sampler.sample_only(cgroups)
 
-    def read(self, now: float) -> Sequence[Sample | Verdict]:
-        """Return what was told since the last look, oldest first; OSError where not all is told."""
-        told = [self._seen(one) for one in self._program.reader.take()]
-        self._told_at = now if told else -math.inf
+    def read(self, now: float) -> Sequence[Sample]:
+        """Return what had to be sampled since the last reading; OSError where not all reclaim comes by."""
+        self._judged_at = now if self._program.reader.was_told() else -math.inf
         if self._is_watched and now - self._watched >= WATCH_SECONDS:
             self._watch(now)
-        return told if self._sampler is None else [*told, *self._sampler.read(now, is_stalled=False)]
+        return [] if self._sampler is None else self._sampler.read(now, is_stalled=False)
 
-    def next_look(self) -> float:
-        """Return when to look without an alarm."""
+    def next_read(self) -> float:
+        """Return when to read without an alarm."""
         watch = self._watched + WATCH_SECONDS if self._is_watched else math.inf
-        batch = math.inf if self._told_at == -math.inf else self._told_at + BATCH_SECONDS
-        sampling = math.inf if self._sampler is None else self._sampler.next_look()
+        batch = math.inf if self._judged_at == -math.inf else self._judged_at + BATCH_SECONDS
+        sampling = math.inf if self._sampler is None else self._sampler.next_read()
         return min(watch, batch, sampling)
 
     def close(self) -> None:
@@ -128,27 +142,6 @@ class KernelSource:
             self._missed = missed + 1
         if self._missed == _WATCHES:
             raise SourceUnavailable(errno.ENODATA, "kswapd scans, and vmpressure() is not told")
-
-    def _seen(self, told: Told) -> Sample | Verdict:
-        """Return what was told as a verdict; as a sample, for Python to judge and to tell, what was not."""
-        path = self._path(told)
-        if not told.is_told:
-            return Sample(told.time, path, told.scanned - told.injected, told.reclaimed, told.priority)
-        pages = told.scanned, told.reclaimed, told.priority
-        return Verdict(told.time, path, *pages, told.index_percent, told.level, told.injected)
-
-    def _path(self, told: Told) -> str:
-        """Return the target's path; that of who listens, marked, where it has gone meanwhile."""
-        if not told.cgroup:
-            return MACHINE
-        path = self._fanout.path_of(told.cgroup)
-        if path is None and self._cgroups is not None:
-            if len(self._paths) >= _REMEMBERED_PATHS_MAX:
-                self._paths.clear()
-            if told.cgroup not in self._paths:
-                self._paths[told.cgroup] = self._cgroups.path_of(told.cgroup)
-            path = self._paths[told.cgroup]
-        return path or (self._fanout.path_of(told.listening) or MACHINE) + BELOW
 
 
 def _is_cgroup_v1(proc: Path) -> bool:

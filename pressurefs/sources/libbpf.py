@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The few calls of libbpf that it takes to load one BPF object and attach its programs.
 
 By ctypes, since libbpf is needed at run time and by one source only: whoever builds or installs pressurefs

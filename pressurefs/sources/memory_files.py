@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The kernel's files of memory: one that stays open, what they count, and how often they are read."""
 
 import operator

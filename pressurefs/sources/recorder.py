@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """Writes down what a source sees: the other end of the replay source.
 
 ``record`` does nothing else, without a mount.  ``TraceWriter`` writes down what a mount judges, in a thread
@@ -13,12 +14,13 @@ import queue
 import select
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.sources import Source
+from pressurefs.sources.selection import Selection
 from pressurefs.sources.trace import Header, render_header, render_sample
 
 _log = logging.getLogger("pressurefs.sources.recorder")
@@ -27,8 +29,17 @@ _LOOKS_MAX = 10_000  # that wait to be written: 20 s of reclaim, some 4 MB
 _FLUSH_SECONDS = 1.0
 
 
-def record(source: Source, file: TextIO, seconds: float | None) -> None:
-    """Write a trace until ``seconds`` have passed, the source has ended or the user interrupts."""
+def record(
+    selection: Selection,
+    take_windows: Callable[[], Sequence[Verdict]],
+    file: TextIO,
+    seconds: float | None,
+) -> None:
+    """Write a trace until ``seconds`` have passed, the source has ended or the user interrupts.
+
+    ``take_windows`` returns those that came filled since the last call.
+    """
+    source = selection.source
     print(_render_header(source), file=file, flush=True)
     started = time.monotonic()
     ends = None if seconds is None else started + seconds
@@ -37,9 +48,16 @@ def record(source: Source, file: TextIO, seconds: float | None) -> None:
     try:
         while True:
             now = time.monotonic()
-            for seen in source.read(now):
+            try:
+                samples = source.read(now)
+            except OSError as error:
+                source = selection.replace(error)
+                source.start(now)
+                continue
+            both: list[Sample | Verdict] = [*samples, *take_windows()]
+            for seen in both:
                 print(render_sample(timeline.put(seen)), file=file)
-            due = source.next_look()
+            due = source.next_read()
             if due is None or (ends is not None and now >= ends):
                 break
             until = due if ends is None else min(due, ends)

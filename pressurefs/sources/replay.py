@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The replay source: samples of a recorded trace, at the recorded or at another speed.
 
 Exact in time: a look is asked for at each sample's own moment, and a sample carries that moment, not
@@ -21,6 +22,7 @@ class ReplaySource:
     name = "replay"
     limits = "a recording tells nothing about this machine"
     alarm_fd: int | None = None
+    hears_cgroup_v1 = False
 
     def __init__(self, samples: Iterable[Sample], speed: float = 1.0) -> None:
         self._pending: Iterator[Sample] = iter(samples)
@@ -67,7 +69,7 @@ class ReplaySource:
             self._advance()
         return due
 
-    def next_look(self) -> float | None:
+    def next_read(self) -> float | None:
         """Return the next sample's moment."""
         return None if self._next is None else self._next.time
 

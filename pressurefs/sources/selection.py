@@ -1,4 +1,5 @@
-"""Which source ``--source`` means, and which is the best that there is."""
+# SPDX-License-Identifier: MIT
+"""Which source ``--source`` means, and which is the best that can be had: a table, and the live one."""
 
 from __future__ import annotations
 
@@ -8,18 +9,17 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from pressurefs.sources import Source, SourceUnavailable
-from pressurefs.sources.vmstat import VmstatSource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from pressurefs.cgroups.tree import CgroupRoot
-    from pressurefs.events.fanout import Fanout
-    from pressurefs.events.listeners import Place
-    from pressurefs.pressure.window import Sample, Verdict
+    from pressurefs.events.event_path import EventPath
 
 _log = logging.getLogger("pressurefs.source")
+
+AUTO = "auto"
 
 
 class Roots(NamedTuple):
@@ -31,134 +31,106 @@ class Roots(NamedTuple):
 class Origin(NamedTuple):
     """What a source is opened with.
 
-    ``cgroups``: the tree whose cgroups can be listened to.  ``fanout``: by which the kernel source tells.
+    ``cgroups``: the tree whose cgroups can be listened to.  ``event_path``: what a source that fills windows
+    in C hands them to; None without the compiled module.
     """
 
     roots: Roots
     cgroups: CgroupRoot | None = None
-    fanout: Fanout | None = None
+    event_path: EventPath | None = None
 
 
-def may_be_kernel(specification: str) -> bool:
-    """Tell whether the kernel source, which needs a fan-out, may be what ``--source`` comes to."""
-    return specification.partition(":")[0] in ("auto", "kernel")
+def _open_kernel(origin: Origin, arguments: str) -> Source:
+    from pressurefs.sources.kernel import KernelSource  # noqa: PLC0415, only where it can be had
+
+    return KernelSource.from_arguments(origin, arguments)
 
 
-def open_source(specification: str, origin: Origin) -> Source:
-    """Open what ``--source`` names; else SourceUnavailable.
+def _open_vmstat(origin: Origin, arguments: str) -> Source:
+    from pressurefs.sources.vmstat import VmstatSource  # noqa: PLC0415
 
-    auto, kernel[:windows=own|worker|tracepoints], vmstat, or replay:FILE[,speed=X].
-    """
-    name, _, arguments = specification.partition(":")
-    if name == "auto" and not arguments:
-        return BestSource(origin)
-    if name == "kernel":
-        return _open_kernel(origin, arguments)
-    if name == "vmstat" and not arguments:
-        return _open_vmstat(origin)
-    if name == "replay":
-        from pressurefs.sources.replay import ReplaySource  # noqa: PLC0415, json is only for replays
-
-        return ReplaySource.from_arguments(arguments)
-    raise SourceUnavailable(errno.EINVAL, f"there is no source {specification!r}")
-
-
-def _open_kernel(origin: Origin, arguments: str = "") -> Source:
-    from pressurefs.sources.kernel import KernelSource  # noqa: PLC0415, only where it may be had
-
-    key, _, windows = (arguments or "windows=own").partition("=")
-    if key != "windows":
-        raise SourceUnavailable(errno.EINVAL, f"kernel:{arguments}: only windows= is known")
-    if origin.fanout is None:
-        raise SourceUnavailable(errno.ENOTSUP, "there is nobody to tell")
-    return KernelSource(origin.fanout, origin.roots.proc, origin.cgroups, windows)
-
-
-def _open_vmstat(origin: Origin) -> Source:
+    _require_no(arguments, "vmstat")
     return VmstatSource(origin.roots.proc, origin.cgroups)
 
 
-# The better first.
-_BY_MERIT: tuple[tuple[str, Callable[[Origin], Source]], ...] = (
-    ("kernel", _open_kernel),
-    ("vmstat", _open_vmstat),
+def _open_replay(_origin: Origin, arguments: str) -> Source:
+    from pressurefs.sources.replay import ReplaySource  # noqa: PLC0415, json is only for replays
+
+    return ReplaySource.from_arguments(arguments)
+
+
+class _Row(NamedTuple):
+    """A source: its word, how it is opened (Origin, what follows the colon), whether auto tries it."""
+
+    name: str
+    open: Callable[[Origin, str], Source]
+    is_automatic: bool
+
+
+# For ``auto`` the better first.
+SOURCES = (
+    _Row("kernel", _open_kernel, is_automatic=True),
+    _Row("vmstat", _open_vmstat, is_automatic=True),
+    _Row("replay", _open_replay, is_automatic=False),
 )
 
 
-class BestSource:
-    """The best source of those that can be had; when it dies, the next.  Lives until closed.
+class Selection:
+    """The source that is live, and those that can take its place when it dies.  Lives as long as the mount.
 
-    Registrations notice nothing of that: they are not the source's.  ``since``: when the one that is live was
-    opened.
+    ``source``: the one that is live.  ``since``: when it was opened.
     """
 
-    def __init__(self, origin: Origin) -> None:
-        """Raise SourceUnavailable where there is none."""
-        self._origin = origin
-        self._left = list(_BY_MERIT)
-        self._why_not: list[str] = []
-        self._cgroups: frozenset[Place] = frozenset()
-        self._source = self._open_next()
+    def __init__(self, specification: str, origin: Origin) -> None:
+        """Open what ``--source`` names; SourceUnavailable where that cannot be had.
 
-    @property
-    def name(self) -> str:
-        """The word of ``--source`` for the one that is live."""
-        return self._source.name
+        auto, kernel[:windows=own|worker|tracepoints], vmstat, or replay:FILE[,speed=X].
+        """
+        name, _, self._arguments = specification.partition(":")
+        if name == AUTO:
+            _require_no(self._arguments, AUTO)
+        self._left = [row for row in SOURCES if row.name == name or (name == AUTO and row.is_automatic)]
+        if not self._left:
+            raise SourceUnavailable(errno.EINVAL, f"there is no source {specification!r}")
+        self._origin = origin
+        self._why_not: list[str] = []
+        self.source = self._open_next()
 
     @property
     def limits(self) -> str:
-        """What the one that is live cannot see, and why there is no better one."""
-        return "; ".join([self._source.limits, *self._why_not])
+        """What the live source cannot see, and why there is no better one."""
+        return "; ".join([self.source.limits, *self._why_not])
 
-    @property
-    def alarm_fd(self) -> int | None:
-        """The alarm of the one that is live."""
-        return self._source.alarm_fd
+    def replace(self, error: OSError) -> Source:
+        """Close the live source, which died of ``error``, and return the next; else SourceUnavailable.
 
-    def start(self, now: float) -> None:
-        """Begin."""
-        self._source.start(now)
-
-    def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
-        """Give samples of these cgroups, from whichever source."""
-        self._cgroups = cgroups
-        self._source.sample_cgroups(cgroups)
-
-    def read(self, now: float) -> Sequence[Sample | Verdict]:
-        """Return what has happened since the last look; OSError where the last source has died."""
-        try:
-            return self._source.read(now)
-        except OSError as error:
-            if not self._left:
-                raise
-            self._note(self._source.name, error)
-            _log.warning("source %s: %s: another takes its place", self._source.name, error.strerror)
-        self._source.close()
-        self._source = self._open_next()
-        self._source.start(now)
-        self._source.sample_cgroups(self._cgroups)
-        return []
-
-    def next_look(self) -> float | None:
-        """Return when the one that is live wants to look."""
-        return self._source.next_look()
-
-    def close(self) -> None:
-        """Close the one that is live."""
-        self._source.close()
+        Listeners notice nothing of that: they are not the source's.
+        """
+        if not self._left:
+            raise SourceUnavailable(error.errno, error.strerror)
+        self._note(self.source.name, error)
+        _log.warning("source %s: %s: another takes its place", self.source.name, error.strerror)
+        self.source.close()
+        self.source = self._open_next()
+        return self.source
 
     def _open_next(self) -> Source:
         while True:
-            name, open_one = self._left.pop(0)
+            row = self._left.pop(0)
             try:
-                source = open_one(self._origin)
+                source = row.open(self._origin, self._arguments)
             except SourceUnavailable as error:
                 if not self._left:
                     raise
-                self._note(name, error)
+                self._note(row.name, error)
             else:
                 self.since = datetime.now().astimezone()
                 return source
 
     def _note(self, name: str, error: OSError) -> None:
         self._why_not.append(f"no source {name}: {error.strerror}")
+
+
+def _require_no(arguments: str, name: str) -> None:
+    if arguments:
+        raise SourceUnavailable(errno.EINVAL, f"there is no source {f'{name}:{arguments}'!r}")

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The trace format: JSON lines, a header and then samples.  Pure.
 
     {"format": "pressurefs-trace", "version": 1, "kernel": "6.12.1", "page_size": 4096, "source": "vmstat"}

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: MIT
 """The vmstat source: reclaim sampled from /proc/vmstat, and from memory.stat for cgroups (sampler.py).
 
 Works anywhere, for anybody.
@@ -156,6 +157,7 @@ class VmstatSource:
 
     name = "vmstat"
     limits = "merges windows between two looks, knows no scan priority"
+    hears_cgroup_v1 = False
 
     def __init__(self, proc: Path, cgroups: CgroupRoot | None = None) -> None:
         """Raise SourceUnavailable where ``proc`` has no usable vmstat, zoneinfo or meminfo."""
@@ -218,12 +220,12 @@ class VmstatSource:
     def _is_stalled(self, now: float) -> bool:
         return now - self._stalled_at <= LIMIT_SECONDS
 
-    def next_look(self) -> float:
+    def next_read(self) -> float:
         """Return when to look again: soon while pages are scanned, else as the free memory allows."""
-        machine = self._next_look_at_machine()
-        return machine if self._cgroups is None else min(machine, self._cgroups.next_look())
+        machine = self._next_reading_of_machine()
+        return machine if self._cgroups is None else min(machine, self._cgroups.next_read())
 
-    def _next_look_at_machine(self) -> float:
+    def _next_reading_of_machine(self) -> float:
         if self._looked < self._busy_until:
             return self._looked + BUSY_SECONDS
         if self._looked - self._watermarks_read >= WATERMARKS_SECONDS:

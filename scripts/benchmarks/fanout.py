@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What many eventfds cost, beside write(2) on each.
 
-Twice.  In this process, where nothing but the signalling is measured: from a full window fed to the exchange
-until all are signalled, and write(2) to the same eventfds, in turns.  Nobody waits for them.  Then through a
-mount: from the sample that fills the window until an application is awake that waits for the last one, and
-the same with a process that writes.
+Twice.  In this process, where nothing but the signalling is measured: from a full window fed to the
+dispatcher until all are signalled, and write(2) to the same eventfds, in turns.  Nobody waits for them.  Then
+through a mount: from the sample that fills the window until an application is awake that waits for the last
+one, and the same with a process that writes.
 """
 
 import contextlib
@@ -15,14 +15,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from benchmarks import awakening, processes
 from benchmarks.awakening import Wakes
 from benchmarks.programs import Bare
 from benchmarks.table import Row, judged, microseconds
-from pressurefs.events.dispatcher import Exchange
-from pressurefs.events.listeners import Registration
+from pressurefs.events.dispatcher import Dispatcher
+from pressurefs.events.event_path import EventPath
+from pressurefs.events.listeners import Listener
 from pressurefs.pressure.levels import RFC, Level, Mode
 from pressurefs.pressure.window import Sample
 from pressurefs.signaller.signaller import open_signaller
@@ -49,25 +49,20 @@ def measure(work: Path, rounds: int) -> list[Row]:
 
 
 def in_process(work: Path, count: int, repeats: int) -> Row:
-    """Feed an exchange whose listeners are our own eventfds."""
-    bare_times, feed_times, signal_times = [], [], []
-    with _exchange(count) as (exchange, signaller, handles, events):
+    """Feed a dispatcher whose listeners are our own eventfds."""
+    bare_times, feed_times = [], []
+    with _dispatcher(count) as (dispatcher, events):
         bare = Bare(work, events)
         full = [Sample(0.0, "/", awakening.WINDOW_PAGES, awakening.WINDOW_PAGES)]
         for _ in range(repeats):
             bare_times.append(bare.write_all())
             _require_signalled(events)
             began = time.perf_counter()
-            exchange.feed(full)
+            dispatcher.feed(full)
             feed_times.append(time.perf_counter() - began)
             _require_signalled(events)
-            began = time.perf_counter()
-            signaller.signal(handles)
-            signal_times.append(time.perf_counter() - began)
-            _require_signalled(events)
-    fed, signalled, wrote = (statistics.median(times) for times in (feed_times, signal_times, bare_times))
-    measured = f"{microseconds(fed)}, of which signaller {microseconds(signalled)}"
-    return _compared(f"{count:,} signalled, in process", count, fed, wrote, measured)
+    fed, wrote = (statistics.median(times) for times in (feed_times, bare_times))
+    return _compared(f"{count:,} signalled, in process", count, fed, wrote, microseconds(fed))
 
 
 def through_mount(work: Path, count: int, windows: int) -> Row:
@@ -89,18 +84,19 @@ def _compared(what: str, count: int, ours: float, bare: float, measured: str) ->
 
 
 @contextlib.contextmanager
-def _exchange(count: int) -> Iterator[tuple[Exchange, Any, list[Any], list[int]]]:
-    signaller = open_signaller()
-    exchange = Exchange(RFC, signaller)
+def _dispatcher(count: int) -> Iterator[tuple[Dispatcher, list[int]]]:
+    signaller, path = open_signaller(), EventPath(0)
+    dispatcher = Dispatcher(RFC, path, signaller)
     events = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(count)]
     us = Caller(threading.get_native_id(), os.getuid(), os.getgid())
-    handles = [signaller.keep(us, event, token) for token, event in enumerate(events)]
-    for token, handle in enumerate(handles):
-        exchange.add(Registration(token, "/", Level.LOW, Mode.LOCAL, us.uid, us.pid, handle))
+    for token, event in enumerate(events, start=1):
+        wish = Level.LOW, Mode.LOCAL, us.uid, us.pid
+        dispatcher.add(Listener(token, "/", *wish, signaller.keep(us, event, token)))
     try:
-        yield exchange, signaller, handles, events
+        yield dispatcher, events
     finally:
-        exchange.end_all()
+        dispatcher.end_all()
+        path.close()
         signaller.give_up_spares()
         for event in events:
             os.close(event)

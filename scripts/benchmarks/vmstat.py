@@ -22,7 +22,7 @@ def measure(_work: Path, rounds: int) -> list[Row]:
         os.pread(fd, 65536, 0)
         middle = time.perf_counter()
         source.read(middle)
-        source.next_look()
+        source.next_read()
         looks.append(time.perf_counter() - middle)
         reads.append(middle - began)
     os.close(fd)

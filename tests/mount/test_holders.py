@@ -43,7 +43,7 @@ class Keeper:
 @pytest.fixture
 def keeper(fuse: None, monkeypatch: pytest.MonkeyPatch) -> Keeper:  # noqa: ARG001
     """A signaller that scans again at once."""
-    monkeypatch.setattr("pressurefs.signaller.aio.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("pressurefs.signaller.aio.SCAN_SECONDS", 0.0)
     return Keeper()
 
 
@@ -100,7 +100,7 @@ def test_short_of_descriptors(
 
     with monkeypatch.context() as shortage:
         shortage.setattr("pressurefs.signaller.holders._numbers", fail)
-        eventually(lambda: kept not in keeper.ask() or caplog.text.count("a look failed") > 3)
+        eventually(lambda: kept not in keeper.ask() or caplog.text.count("a scan failed") > 3)
     assert kept in keeper.kept
 
 
@@ -111,7 +111,7 @@ def test_trap(
 
     It calls execve(2) with a file open whose server does not answer the close.
     """
-    monkeypatch.setattr("pressurefs.signaller.holders.TRAPPED_SECONDS", 1.0)
+    monkeypatch.setattr("pressurefs.signaller.holders.BLOCKED_SECONDS", 1.0)
     with mounted(place) as server, Puppet(uid=NOBODY) as hostile, Puppet(uid=SOMEBODY) as bystander:
         hostile.do(f"closed = os.eventfd(0); file = os.open({server.vmpressure!r}, os.O_RDONLY)")
         bystander.do("closed, kept = os.eventfd(0), os.eventfd(0)")

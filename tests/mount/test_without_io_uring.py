@@ -107,13 +107,13 @@ def test_doctor_leaves_nothing_open(native: None, way: str, monkeypatch: pytest.
     examine_machine()  # modules that it loads stay loaded
     before = os.listdir("/proc/self/fd")
     opened: list[object] = []
-    open_ring = uring._open_ring  # noqa: SLF001
+    open_ring = uring._open_uring  # noqa: SLF001
 
-    def noting_open_ring() -> object:
+    def noting_open_uring() -> object:
         opened.append(open_ring())
         return opened[-1]
 
-    monkeypatch.setattr(uring, "_open_ring", noting_open_ring)
+    monkeypatch.setattr(uring, "_open_uring", noting_open_uring)
     uring.UringSignaller().close()
     by_one = len(opened)
     opened.clear()

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calls native.c and aio.c with what no caller of ours would give them.  Built
+ * Calls the C of the compiled module with what no caller of ours would give it.  Built
  * with the sanitizers on; test_native.py runs one case at a time and reads what
  * they say.
  *
@@ -9,11 +9,15 @@
  * on, and see into both.
  */
 
-#include "pressurefs/native.c"
-#include "pressurefs/aio.c"
+#include "pressurefs/native/native.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 
@@ -127,6 +131,16 @@ static void rows_out_of_range(void)
 	close(rows.epoll_fd);
 }
 
+/* How many were lost. */
+static size_t aio_signal_all(struct pfs_aio *aio, const int *fds, size_t count)
+{
+	size_t lost = 0;
+
+	for (size_t i = 0; i < count; i++)
+		lost += pfs_aio_signal(aio, fds[i]);
+	return lost + pfs_aio_flush(aio);
+}
+
 /* Signals go to every eventfd of many batches, and to nothing else among them. */
 static void aio(void)
 {
@@ -143,46 +157,44 @@ static void aio(void)
 			fds[i] = i % 7 ? event_fd_of(i % 11 ? 0 : FULL) : ends[0];
 		good += fds[i] > 0 && fds[i] < 1 << 20 && fds[i] != ends[0];
 	}
-	CLAIM(pfs_aio_signal_all(aio, NULL, 0) == 0);
+	CLAIM(pfs_aio_flush(aio) == 0);
 	for (int round = 0; round < ROUNDS; round++)
-		CLAIM(pfs_aio_signal_all(aio, fds, SOME_FDS) == good);
+		CLAIM(aio_signal_all(aio, fds, SOME_FDS) == SOME_FDS - good);
 	for (size_t i = 0; i < SOME_FDS; i++) {
 		if (i % 3 && i % 7) {
 			CLAIM(drain(fds[i]) == (i % 11 ? ROUNDS : UINT64_MAX));
 			close(fds[i]);
 		}
 	}
-	CLAIM(pfs_aio_signal_all(aio, fds, SOME_FDS) == 0);
+	CLAIM(aio_signal_all(aio, fds, SOME_FDS) == SOME_FDS);
 	pfs_aio_close(aio);
 }
 
-/* A ring refuses what is no eventfd, and serves on. */
-static void rings(void)
+/* A uring refuses what is no eventfd, and serves on. */
+static void urings(void)
 {
 	int event = event_fd_of(0);
 	int full = event_fd_of(FULL);
 	int ends[2];
-	struct pfs_uring *ring = pfs_uring_open();
-	struct pfs_uring *both[2] = { ring, pfs_uring_open() };
+	struct pfs_uring *uring = pfs_uring_open();
+	struct pfs_uring *both[2] = { uring, pfs_uring_open() };
 
 	CLAIM(both[0] && both[1] && pipe(ends) == 0);
 	for (size_t i = 0; i < LENGTH(NO_DESCRIPTORS); i++)
-		REFUSED(pfs_uring_tie(ring, NO_DESCRIPTORS[i]), EBADF);
-	REFUSED(pfs_uring_tie(ring, ends[0]), EINVAL);
-	CLAIM(pfs_uring_untie(ring) == 0);
-	CLAIM(pfs_uring_signal(ring) == 0 && drain(event) == 0);
-	CLAIM(pfs_uring_tie(ring, event) == 0 && pfs_uring_tie(both[1], full) == 0);
-	CLAIM(pfs_uring_tie(ring, event) < 0);
+		REFUSED(pfs_uring_tie(uring, NO_DESCRIPTORS[i]), EBADF);
+	REFUSED(pfs_uring_tie(uring, ends[0]), EINVAL);
+	CLAIM(pfs_uring_untie(uring) == 0);
+	CLAIM(pfs_uring_signal(uring) == 0 && drain(event) == 0);
+	CLAIM(pfs_uring_tie(uring, event) == 0 && pfs_uring_tie(both[1], full) == 0);
+	CLAIM(pfs_uring_tie(uring, event) < 0);
 	/* The queues go round many times. */
 	for (int round = 0; round < ROUNDS; round++)
-		CLAIM(pfs_uring_signal_all(both, 2) == 2);
+		CLAIM(pfs_uring_signal(both[0]) == 0 && pfs_uring_signal(both[1]) == 0);
 	CLAIM(drain(event) == ROUNDS && drain(full) == UINT64_MAX);
-	CLAIM(pfs_uring_signals_sent(both[1]) == ROUNDS);
-	CLAIM(pfs_uring_signal_all(NULL, 0) == 0);
 	close(event);
 	close(full);
-	CLAIM(pfs_uring_signal_all(both, 2) == 2);
-	CLAIM(pfs_uring_untie(ring) == 0);
+	CLAIM(pfs_uring_signal(both[0]) == 0 && pfs_uring_signal(both[1]) == 0);
+	CLAIM(pfs_uring_untie(uring) == 0);
 	pfs_uring_close(both[0]);
 	pfs_uring_close(both[1]);
 }
@@ -193,12 +205,12 @@ static void shortage(void)
 	rlim_t before;
 
 	for (int round = 0; round < OPENINGS; round++) {
-		struct pfs_uring *ring = pfs_uring_open();
+		struct pfs_uring *uring = pfs_uring_open();
 		struct pfs_aio *aio = pfs_aio_open();
 
-		CLAIM(ring && aio);
+		CLAIM(uring && aio);
 		pfs_aio_close(aio);
-		pfs_uring_close(ring);
+		pfs_uring_close(uring);
 	}
 	before = limit_descriptors(0);
 	for (int round = 0; round < OPENINGS; round++)
@@ -246,54 +258,185 @@ static void keep(void)
 	struct pfs_writer writer = { .pidfd = -1 };
 	struct pfs_rows rows = { .epoll_fd = epoll_create1(0), .end_fd = ROWS_END };
 	struct pfs_rows none = { .epoll_fd = -1, .end_fd = ROWS_END };
-	struct pfs_uring *ring = pfs_uring_open();
+	struct pfs_uring *uring = pfs_uring_open();
 	int event = event_fd_of(0);
 	int self = getpid();
 	int taken = -1;
 	int ends[2];
 
-	CLAIM(ring && pipe(ends) == 0);
+	CLAIM(uring && pipe(ends) == 0);
 	for (size_t i = 0; i < LENGTH(NO_DESCRIPTORS); i++) {
-		CLAIM(pfs_uring_keep(ring, &writer, &rows, self, NO_DESCRIPTORS[i], 1, &taken) == PFS_LOOK);
-		CLAIM(pfs_uring_keep(ring, &writer, &rows, NO_DESCRIPTORS[i], event, 1, &taken) == PFS_LOOK);
-		CLAIM(pfs_uring_keep_taken(ring, &rows, NO_DESCRIPTORS[i], 1) == PFS_TIE && errno == EBADF);
+		CLAIM(pfs_uring_keep(uring, &writer, &rows, self, NO_DESCRIPTORS[i], 1, &taken) == PFS_LOOK);
+		CLAIM(pfs_uring_keep(uring, &writer, &rows, NO_DESCRIPTORS[i], event, 1, &taken) == PFS_LOOK);
+		CLAIM(pfs_uring_keep_taken(uring, &rows, NO_DESCRIPTORS[i], 1) == PFS_TIE && errno == EBADF);
 	}
-	CLAIM(pfs_uring_keep(ring, &writer, &rows, self, ends[0], 1, &taken) == PFS_LOOK && errno == EINVAL);
-	CLAIM(pfs_uring_keep_taken(ring, &rows, ends[0], 1) == PFS_TIE && errno == EINVAL);
+	CLAIM(pfs_uring_keep(uring, &writer, &rows, self, ends[0], 1, &taken) == PFS_LOOK && errno == EINVAL);
+	CLAIM(pfs_uring_keep_taken(uring, &rows, ends[0], 1) == PFS_TIE && errno == EINVAL);
 	CLAIM(fcntl(ends[0], F_GETFD) >= 0 && taken == -1);
-	CLAIM(pfs_uring_keep(ring, &writer, &none, self, event, 1, &taken) == PFS_ROW && errno == EBADF);
-	CLAIM(fcntl(taken, F_GETFD) < 0 && pfs_uring_untie(ring) == 0);
-	CLAIM(pfs_uring_keep(ring, &writer, &rows, self, event, UINT64_MAX, &taken) == PFS_KEPT);
-	CLAIM(fcntl(taken, F_GETFD) < 0 && pfs_uring_signal(ring) == 0 && drain(event) == 1);
-	pfs_uring_close(ring);
+	CLAIM(pfs_uring_keep(uring, &writer, &none, self, event, 1, &taken) == PFS_ROW && errno == EBADF);
+	CLAIM(fcntl(taken, F_GETFD) < 0 && pfs_uring_untie(uring) == 0);
+	CLAIM(pfs_uring_keep(uring, &writer, &rows, self, event, UINT64_MAX, &taken) == PFS_KEPT);
+	CLAIM(fcntl(taken, F_GETFD) < 0 && pfs_uring_signal(uring) == 0 && drain(event) == 1);
+	pfs_uring_close(uring);
+}
+
+/* A listener by an eventfd of its own and AIO, or one that is polled. */
+static struct pfs_listener one(uint64_t token, uint64_t cgroup, int mode, int fd)
+{
+	return (struct pfs_listener){ .token = token,
+				      .cgroup = cgroup,
+				      .mode = mode,
+				      .target = fd < 0 ? PFS_BY_POLL : PFS_BY_AIO,
+				      .fd = fd };
+}
+
+static void fill(struct pfs_event_path *path, uint64_t cgroup, uint64_t listening)
+{
+	struct pfs_window window = { .cgroup = cgroup, .listening = listening, .scanned = 512 };
+
+	pfs_windows_fill(path, &window);
+}
+
+static struct pfs_event_path *event_path(size_t most)
+{
+	struct pfs_thresholds thresholds = { .window_pages = 512, .medium = 60, .oom = 99, .oom_priority = 4, .scale_is_window = 1 };
+	struct pfs_event_path *path = pfs_event_path_open(1, most);
+
+	CLAIM(path);
+	pfs_event_path_tune(path, &thresholds);
+	return path;
+}
+
+/* Rows and tokens in any order: what has gone stays gone, and nothing of another listener is touched. */
+static void listeners(void)
+{
+	struct pfs_event_path *path = event_path(4);
+	struct pfs_poll polls[5] = { 0 };
+	struct pfs_listener wish[5];
+	int rows[5];
+
+	for (size_t i = 0; i < LENGTH(polls); i++) {
+		polls[i].fuse_fd = -1;
+		wish[i] = one(i + 1, 10 + i % 2, PFS_DEFAULT, -1);
+		rows[i] = pfs_listeners_add(path, &wish[i], &polls[i], 10);
+		CLAIM(i < 4 ? rows[i] >= 0 : rows[i] == -1 && errno == ENOMEM);
+	}
+	REFUSED(pfs_listeners_drop(path, -1, 1), ENOENT);
+	REFUSED(pfs_listeners_drop(path, INT_MAX, 1), ENOENT);
+	REFUSED(pfs_listeners_drop(path, INT_MIN, 1), ENOENT);
+	REFUSED(pfs_listeners_drop(path, rows[1], 1), ENOENT);
+	REFUSED(pfs_listeners_end(path, rows[1], 0), ENOENT);
+	REFUSED(pfs_listeners_bury(path, 3, UINT64_MAX), ENOENT);
+	CLAIM(pfs_listeners_signals_sent(path, 77, 1) == 0);
+	/* In the middle of its list, twice, and by each other call. */
+	CLAIM(pfs_listeners_drop(path, rows[2], 3) == 0);
+	REFUSED(pfs_listeners_drop(path, rows[2], 3), ENOENT);
+	REFUSED(pfs_listeners_end(path, rows[2], 3), ENOENT);
+	REFUSED(pfs_listeners_bury(path, rows[2], 3), ENOENT);
+	CLAIM(pfs_listeners_add(path, &wish[4], &polls[4], 10) == rows[2]);
+	REFUSED(pfs_listeners_drop(path, rows[2], 3), ENOENT);
+	CLAIM(pfs_listeners_bury(path, rows[0], 1) == 0);
+	fill(path, 10, 10);
+	CLAIM(!polls[0].has_event && polls[4].has_event && !polls[1].has_event);
+	CLAIM(pfs_listeners_end(path, rows[0], 1) == 0 && polls[0].has_ended);
+	CLAIM(pfs_listeners_drop(path, rows[2], 5) == 0);
+	/* 11 has lost its parent, and hears its own windows. */
+	fill(path, 11, 11);
+	CLAIM(pfs_poll_read(&polls[1], 0, 0) && !pfs_poll_read(&polls[1], 1, UINT64_MAX));
+	pfs_event_path_close(path);
+}
+
+/* One cgroup under two names, and parents that lead in a circle. */
+static void renames(void)
+{
+	struct pfs_event_path *path = event_path(8);
+	struct pfs_poll polls[4] = { 0 };
+	int rows[4];
+
+	for (size_t i = 0; i < LENGTH(polls); i++) {
+		struct pfs_listener wish = one(i + 1, i < 2 ? 5 : 6, PFS_HIERARCHY, -1);
+
+		polls[i].fuse_fd = -1;
+		rows[i] = pfs_listeners_add(path, &wish, &polls[i], i < 2 ? 6 : 5);
+		CLAIM(rows[i] >= 0);
+	}
+	pfs_places_set_parent(path, 404, 5);
+	fill(path, 5, 5);
+	fill(path, 7, 6);
+	CLAIM(pfs_listeners_drop(path, rows[0], 1) == 0 && pfs_listeners_drop(path, rows[1], 2) == 0);
+	fill(path, 6, 6);
+	fill(path, 5, 5);
+	CLAIM(pfs_listeners_signals_sent(path, rows[2], 3) == 3);
+	CLAIM(pfs_listeners_end(path, rows[3], 4) == 0 && pfs_listeners_end(path, rows[2], 3) == 0);
+	fill(path, 6, 6);
+	pfs_event_path_close(path);
+}
+
+/* Whatever is added up, tuned and read, nothing wraps, divides by nothing or leaves an array. */
+static void windows(void)
+{
+	static const uint64_t numbers[] = { 0, 1, 511, 512, INT64_MAX, UINT64_MAX };
+	struct pfs_event_path *path = event_path(2);
+	struct pfs_pages pages = { .cgroup = 9 };
+	struct pfs_judged *judged = calloc(3, sizeof(*judged));
+	struct pfs_poll poll = { .fuse_fd = -1 };
+	struct pfs_listener wish = one(1, 0, PFS_DEFAULT, -1);
+	uint64_t from = UINT64_MAX;
+
+	CLAIM(judged && pfs_listeners_add(path, &wish, &poll, 0) == 0);
+	CLAIM(pfs_history_read(path, &from, judged, 3) == 0 && from == 0);
+	pfs_walk_again(path, UINT64_MAX);
+	for (size_t i = 0; i < LENGTH(numbers); i++) {
+		struct pfs_thresholds thresholds = { .window_pages = numbers[i], .medium = UINT32_MAX, .oom_priority = INT32_MAX };
+
+		for (size_t j = 0; j < LENGTH(numbers) * LENGTH(numbers) * 4; j++) {
+			thresholds.scale_is_window = j & 1;
+			pfs_event_path_tune(path, &thresholds);
+			pfs_windows_add(path, &pages, 0, 0, numbers[j % 6], numbers[j / 6 % 6], j & 2 ? -1 : 12, j);
+			fill(path, numbers[j % 6], 1);
+			pfs_windows_inject(path, j, UINT64_MAX, 1, INT32_MAX, 0);
+		}
+	}
+	from = 0;
+	while (pfs_history_read(path, &from, judged, 3))
+		CLAIM(from <= pfs_history_head(path));
+	CLAIM(from == pfs_history_head(path));
+	pfs_walk_again(path, 0);
+	free(judged);
+	pfs_event_path_close(path);
 }
 
 static void wrong_overflow(void)
 {
-	struct pfs_aio *aio = pfs_aio_open();
-	int *fds = calloc(2, sizeof(*fds));
+	struct pfs_event_path *path = event_path(1);
+	struct pfs_judged *judged = calloc(1, sizeof(*judged));
+	uint64_t from = 0;
 
-	pfs_aio_signal_all(aio, fds, 3);
+	fill(path, 0, 0);
+	fill(path, 0, 0);
+	pfs_history_read(path, &from, judged, 2);
 }
 
 static void wrong_use_after_free(void)
 {
-	struct pfs_uring *ring = pfs_uring_open();
+	struct pfs_uring *uring = pfs_uring_open();
 
-	pfs_uring_close(ring);
-	pfs_uring_signal_all(&ring, 1);
+	pfs_uring_close(uring);
+	pfs_uring_signal(uring);
 }
 
 static void wrong_null(void)
 {
-	pfs_uring_signals_sent(NULL);
+	struct pfs_uring *volatile none = NULL;
+
+	pfs_uring_fd(none);
 }
 
 static void wrong_leak(void)
 {
-	struct pfs_uring *ring = pfs_uring_open();
+	struct pfs_uring *uring = pfs_uring_open();
 
-	CLAIM(ring);
+	CLAIM(uring);
 }
 
 static const struct {
@@ -303,11 +446,14 @@ static const struct {
 	{ "rows", rows },
 	{ "rows_out_of_range", rows_out_of_range },
 	{ "aio", aio },
-	{ "rings", rings },
+	{ "urings", urings },
 	{ "shortage", shortage },
 	{ "forbidden", forbidden },
 	{ "take", take },
 	{ "keep", keep },
+	{ "listeners", listeners },
+	{ "renames", renames },
+	{ "windows", windows },
 	{ "wrong_overflow", wrong_overflow },
 	{ "wrong_use_after_free", wrong_use_after_free },
 	{ "wrong_null", wrong_null },

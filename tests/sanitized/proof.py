@@ -35,9 +35,9 @@ def register_wrongly(place: Path) -> None:
 
 
 def test_a_report_fails_a_test(fuse: None, place: Path) -> None:  # noqa: ARG001
-    """A daemon that makes aio.c read past an array ends, and the test that mounted it fails."""
+    """A daemon that makes history.c write past an array ends, and the test that mounted it fails."""
     with pytest.raises(AssertionError):
         register_wrongly(place)
     said = (place / "stderr").read_text()
     assert "AddressSanitizer: heap-buffer-overflow" in said
-    assert "in pfs_aio_signal_all pressurefs/aio.c:" in said
+    assert "in pfs_history_read pressurefs/native/history.c:" in said

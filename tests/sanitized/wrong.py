@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs a daemon whose first registration makes aio.c read past the end of an array."""
+"""Runs a daemon whose first registration makes history.c write past the end of an array."""
 
 import os
 import runpy
@@ -10,11 +10,14 @@ from pressurefs.registration import checks
 
 
 class WrongRegistrar(checks.Registrar):
-    """Names more eventfds than it hands over."""
+    """Asks for more windows than it has room for."""
 
     def register(self, *_: object) -> None:
-        """Signal three of one."""
-        lib.pfs_aio_signal_all(lib.pfs_aio_open(), ffi.new("int[]", [-1]), 3)
+        """Read two windows into the room of one."""
+        path = lib.pfs_event_path_open(0, 1)
+        for _window in range(2):
+            lib.pfs_windows_inject(path, 0, 0, False, 0, 0)
+        lib.pfs_history_read(path, ffi.new("uint64_t *"), ffi.new("struct pfs_judged[]", 1), 2)
 
 
 if __name__ == "__main__":

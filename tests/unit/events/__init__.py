@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""From a sample to the listeners that are signalled."""
+"""From a sample to the listeners that hear of it."""

@@ -3,16 +3,18 @@
 
 import os
 import resource
+import select
 from pathlib import Path
 
 import pytest
 
 from pressurefs.cgroups.tree import CgroupRoot
 from pressurefs.events.cgroup_removals import Removals
-from pressurefs.events.dispatcher import Exchange
+from pressurefs.events.dispatcher import Dispatcher
+from pressurefs.events.event_path import EventPath
 from pressurefs.pressure.levels import RFC
 from pressurefs.signaller.poll import Poller
-from tests.support.listeners import listener
+from tests.support.listeners import TOP, Graveyard, listener
 
 
 class Watched:
@@ -21,16 +23,16 @@ class Watched:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.root = CgroupRoot(str(path))
-        self.exchange = Exchange(RFC, None)  # type: ignore[arg-type]
-        self.removals = Removals(self.root, self.exchange)
+        self.dispatcher = Dispatcher(RFC, EventPath(TOP), Graveyard())
+        self.removals = Removals(self.root, self.dispatcher)
         self.tokens = 0
 
     def register(self, path: str) -> Poller:
         """Register by poll with the cgroup of this name."""
         self.tokens += 1
-        poller = Poller(lambda _: None)
+        poller = Poller(-1)
         birth = os.stat(self.path / path[1:]).st_ino
-        self.exchange.add(listener(self.tokens, path)._replace(handle=poller, birth=birth))
+        self.dispatcher.add(listener(self.tokens, path, handle=poller, birth=birth))
         return poller
 
     def watches(self) -> int:
@@ -49,11 +51,11 @@ def test_gone_is_ended(watched: Watched) -> None:
     """A registration ends, signalled, when its cgroup is gone, and not before."""
     poller = watched.register("/a/b")
     watched.removals.end_if_gone("/a/b")
-    assert poller.signals_sent == 0
+    assert not poller.poll(None)
     (watched.path / "a" / "b").rmdir()
     watched.removals.end_if_gone("/a/b")
-    assert poller.signals_sent > 0
-    assert not watched.exchange.listened()
+    assert poller.poll(None) == select.POLLPRI | select.POLLERR
+    assert not watched.dispatcher.listened()
 
 
 def test_shortage_ends_nobody(watched: Watched) -> None:
@@ -66,7 +68,7 @@ def test_shortage_ends_nobody(watched: Watched) -> None:
             watched.removals.end_if_gone("/a/b")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert poller.signals_sent == 0
+    assert not poller.poll(None)
 
 
 def test_newer_than_the_look(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,8 +87,8 @@ def test_newer_than_the_look(watched: Watched, monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(watched.root, "inode_of", look)
     watched.removals.end_if_gone("/a/b")
-    assert old.signals_sent > 0
-    assert new[0].signals_sent == 0
+    assert old.poll(None) == select.POLLPRI | select.POLLERR
+    assert not new[0].poll(None)
 
 
 def test_no_watch_is_left_behind(watched: Watched) -> None:

@@ -7,14 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs.events.engine import Engine
-from pressurefs.events.listeners import Registry
-from pressurefs.pressure.levels import RFC, Level
-from pressurefs.pressure.tunables import Tunables
+from pressurefs.pressure.levels import Level
 from pressurefs.pressure.window import Sample
 from pressurefs.sources.cgroup_limits import LATE_SECONDS, LIMIT_SECONDS
 from pressurefs.sources.memory_files import EXHAUSTED_PRIORITY
 from tests.support.cgroupfs import LOOK_SECONDS, Cgroupfs, Sampled
+from tests.support.verdicts import judge
 
 
 @pytest.fixture
@@ -190,13 +188,13 @@ def test_second_sign_of_oom(sampled: Sampled, listened: str) -> None:
 
 def test_second_sign_is_oom(sampled: Sampled) -> None:
     """A cgroup with nothing to reclaim at its limit is judged oom, however much was reclaimed before."""
-    engine = Engine(Registry(), Tunables(RFC))
     sampled.listen_to("/a")
     sampled.tree.reach("/a", "oom")
     sampled.tree.scan("/a", 500, 500)
-    for sample in sampled.look():
-        engine.feed(sample)
-    assert [(one.cgroup, one.level) for one in engine.history] == [("/a", Level.LOW), ("/a", Level.OOM)]
+    assert [(one.cgroup, one.level) for one in judge(sampled.look())] == [
+        ("/a", Level.LOW),
+        ("/a", Level.OOM),
+    ]
 
 
 def test_counters_that_go_backwards(sampled: Sampled) -> None:

@@ -117,7 +117,7 @@ class Alarmed(Sampled):
 
     def waits(self) -> float:
         """Return how long the sampler wants to sleep."""
-        return self.sampler.next_look() - self.now
+        return self.sampler.next_read() - self.now
 
 
 @pytest.fixture
@@ -196,7 +196,7 @@ def test_without_an_alarm(tmp_path: Path) -> None:
     sampled = Sampled(tmp_path)
     sampled.listen_to("/a")
     for _ in range(5):
-        assert sampled.sampler.next_look() == pytest.approx(sampled.now + NEAR_SECONDS)
+        assert sampled.sampler.next_read() == pytest.approx(sampled.now + NEAR_SECONDS)
         sampled.look()
     sampled.close()
 

@@ -7,7 +7,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,9 +17,11 @@ from hypothesis import strategies as st
 from pressurefs.events.listeners import Place
 from pressurefs.pressure.levels import PROFILES, Level
 from pressurefs.pressure.window import Sample, Verdict, Window
+from pressurefs.sources import Source
 from pressurefs.sources.recorder import TraceWriter, record
 from pressurefs.sources.replay import ReplaySource
 from pressurefs.sources.trace import parse_trace
+from tests.support.sources import Chosen
 from tests.unit.pressure.test_window import SAMPLES as ANY_SAMPLES
 
 MOMENTS = [0.0, 0.0, 0.002, 0.004]
@@ -32,6 +34,7 @@ class LookedAt:
     name = "looked at"
     limits = "none"
     alarm_fd: int | None = None
+    hears_cgroup_v1 = False
 
     def __init__(self) -> None:
         self.looks: list[float] = []
@@ -44,12 +47,12 @@ class LookedAt:
     def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
         """Ignore the cgroups."""
 
-    def read(self, now: float) -> Sequence[Sample | Verdict]:
+    def read(self, now: float) -> Sequence[Sample]:
         """Record the time; return nothing."""
         self.looks.append(now)
         return []
 
-    def next_look(self) -> float | None:
+    def next_read(self) -> float | None:
         """Ask for the next read in an hour."""
         return self.looks[-1] + 3600.0
 
@@ -65,7 +68,7 @@ class Rung(LookedAt):
         super().__init__()
         self._fd = self.alarm_fd = os.eventfd(1)
 
-    def next_look(self) -> float | None:
+    def next_read(self) -> float | None:
         """Ask first for no read without the alarm, then for none at all."""
         return math.inf if len(self.looks) < 3 else None
 
@@ -75,25 +78,29 @@ class Rung(LookedAt):
         os.close(self._fd)
 
 
-class Judging(LookedAt):
-    """A source that gives judged windows at its first read, and then ends."""
+class Ended(LookedAt):
+    """A source that asks for no further read."""
 
-    def __init__(self, windows: Sequence[Verdict]) -> None:
-        super().__init__()
-        self._windows = windows
-
-    def read(self, now: float) -> Sequence[Sample | Verdict]:
-        """Return the windows."""
-        return [window._replace(time=now) for window in self._windows]
-
-    def next_look(self) -> None:
+    def next_read(self) -> None:
         """Ask for no further read."""
+
+
+def record_source(
+    source: Source, file: io.StringIO, seconds: float | None, windows: Sequence[Verdict] = ()
+) -> None:
+    """Record a source, and windows that came filled."""
+    record(Chosen(source), lambda: windows, file, seconds)
+
+
+def just_now(windows: Iterable[Verdict]) -> list[Verdict]:
+    """Return windows that are judged at this moment."""
+    return [window._replace(time=time.monotonic()) for window in windows]
 
 
 def test_record_waits_for_an_alarm() -> None:
     """A source that asks for no read before its alarm is read when the alarm rings, however late."""
     source = Rung()
-    record(source, io.StringIO(), None)
+    record_source(source, io.StringIO(), None)
     assert len(source.looks) == 3
     assert source.closed
 
@@ -101,7 +108,7 @@ def test_record_waits_for_an_alarm() -> None:
 def test_record_of_a_replay_is_the_trace() -> None:
     """Until its source ends the recorder writes all samples, with the times since the start."""
     file = io.StringIO()
-    record(ReplaySource(SAMPLES), file, None)
+    record_source(ReplaySource(SAMPLES), file, None)
     header, samples = parse_trace(file.getvalue().splitlines())
     assert header.source == "replay"
     recorded = list(samples)
@@ -111,11 +118,11 @@ def test_record_of_a_replay_is_the_trace() -> None:
 
 @given(st.lists(ANY_SAMPLES, max_size=30), st.sampled_from(sorted(PROFILES)))
 def test_record_of_windows_gives_the_same_windows(samples: list[Sample], profile: str) -> None:
-    """Windows that a source has judged, some by priority, are judged the same when they are replayed."""
+    """Windows that came filled, some by priority, are judged the same when they are replayed."""
     window, thresholds = Window(), PROFILES[profile]
     judged = [verdict for one in samples if (verdict := window.add(one, thresholds))]
     file = io.StringIO()
-    record(Judging(judged), file, None)
+    record_source(Ended(), file, None, just_now(judged))
     _, played = parse_trace(file.getvalue().splitlines())
     again = [Window().add(one._replace(time=0.0), thresholds) for one in played]
     assert again == [verdict._replace(time=0.0) for verdict in judged]
@@ -123,14 +130,11 @@ def test_record_of_windows_gives_the_same_windows(samples: list[Sample], profile
 
 def test_time_never_goes_backwards() -> None:
     """Windows that come in another order than they were filled in still make a valid trace."""
-
-    class Unordered(Judging):
-        def read(self, now: float) -> Sequence[Sample | Verdict]:
-            return [window._replace(time=now - 0.001 * at) for at, window in enumerate(super().read(now))]
-
     window = Verdict(0.0, "/", 512, 512, None, 0, Level.LOW)
     file = io.StringIO()
-    record(Unordered([window] * 3), file, None)
+    now = time.monotonic()
+    windows = [window._replace(time=now - 0.001 * at) for at in range(3)]
+    record_source(Ended(), file, None, windows)
     assert len(list(parse_trace(file.getvalue().splitlines())[1])) == 3
 
 
@@ -138,7 +142,7 @@ def test_record_ends_in_time() -> None:
     """A source that asks for a longer sleep does not prolong the record beyond its seconds."""
     source = LookedAt()
     began = time.monotonic()
-    record(source, io.StringIO(), 0.01)
+    record_source(source, io.StringIO(), 0.01)
     assert 0.01 <= time.monotonic() - began < 60.0
     assert source.closed
 
@@ -146,7 +150,7 @@ def test_record_ends_in_time() -> None:
 def test_record_looks_once_more_at_the_end() -> None:
     """The record contains the events of the last sleep: the last read is not before the end."""
     source = LookedAt()
-    record(source, io.StringIO(), 0.01)
+    record_source(source, io.StringIO(), 0.01)
     assert source.looks[-1] - source.looks[0] >= 0.01
 
 
@@ -161,11 +165,11 @@ def test_interrupted_record_is_whole(seconds: float | None) -> None:
             super().read(now)
             return [Sample(now, "/", 1, 1)]
 
-        def next_look(self) -> float:
+        def next_read(self) -> float:
             return self.looks[-1]
 
     source, file = Interrupted(), io.StringIO()
-    record(source, file, seconds)
+    record_source(source, file, seconds)
     assert len(list(parse_trace(file.getvalue().splitlines())[1])) == 1
     assert source.closed
 

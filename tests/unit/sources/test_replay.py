@@ -9,15 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pressurefs.events.engine import Engine
-from pressurefs.events.listeners import Registry
-from pressurefs.pressure.levels import RFC, Level
-from pressurefs.pressure.tunables import Tunables
+from pressurefs.pressure.levels import Level
 from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.replay import ReplaySource
-from pressurefs.sources.selection import Origin, Roots, open_source
+from pressurefs.sources.selection import Origin, Roots, Selection
 from pressurefs.sources.trace import Header, render_header, render_sample
+from tests.support.verdicts import judge
 
 SAMPLES = [
     Sample(0.0, "/", 512, 512),
@@ -39,7 +37,7 @@ def play(source: ReplaySource, start: float) -> list[Sample]:
     """Read exactly when the source asks for it, until it ends."""
     source.start(start)
     seen: list[Sample] = []
-    while (look := source.next_look()) is not None:
+    while (look := source.next_read()) is not None:
         seen += source.read(look)
     return seen
 
@@ -50,7 +48,7 @@ def test_samples_come_at_their_moment(times: list[float], start: float, speed: f
     source = ReplaySource([Sample(time, "/", number, 0) for number, time in enumerate(times)], speed)
     source.start(start)
     for moment in sorted({start + time / speed for time in times}):
-        assert source.next_look() == moment
+        assert source.next_read() == moment
         assert source.read(math.nextafter(moment, -math.inf)) == []
         due = source.read(moment)
         assert [one.time for one in due] == [moment] * len(due)
@@ -58,7 +56,7 @@ def test_samples_come_at_their_moment(times: list[float], start: float, speed: f
             number for number, time in enumerate(times) if start + time / speed == moment
         ]
         assert due
-    assert source.next_look() is None
+    assert source.next_read() is None
     assert source.read(math.inf) == []
 
 
@@ -67,7 +65,7 @@ def test_late_look() -> None:
     source = ReplaySource(SAMPLES)
     source.start(100.0)
     assert [one.time for one in source.read(101.5)] == [100.0, 100.25, 100.25, 101.5]
-    assert source.next_look() == 104.0
+    assert source.next_read() == 104.0
 
 
 def test_file_is_played_as_it_was_recorded(tmp_path: Path) -> None:
@@ -83,13 +81,10 @@ def test_file_name_with_commas(tmp_path: Path) -> None:
     assert len(play(ReplaySource.from_arguments(f"{path},speed=8"), 0.0)) == len(SAMPLES)
 
 
-def test_trace_through_the_engine(tmp_path: Path) -> None:
+def test_trace_is_judged(tmp_path: Path) -> None:
     """A replay gives the verdicts of its samples: sums, indexes, and a separate window for a cgroup."""
-    engine = Engine(Registry(), Tunables(RFC))
     path = write_trace(tmp_path / "trace", SAMPLES)
-    for sample in play(ReplaySource.from_arguments(str(path)), 0.0):
-        engine.feed(sample)
-    assert list(engine.history) == [
+    assert judge(play(ReplaySource.from_arguments(str(path)), 0.0)) == [
         Verdict(0.0, "/", 512, 512, None, 0, Level.LOW),
         Verdict(0.25, "/", 512, 100, None, 80, Level.MEDIUM),
         Verdict(1.5, "/a", 600, 1, 6, 100, Level.OOM),
@@ -102,14 +97,14 @@ def test_closed_source_has_nothing_to_come() -> None:
     source = ReplaySource(SAMPLES)
     source.start(0.0)
     source.close()
-    assert (source.next_look(), source.read(math.inf)) == (None, [])
+    assert (source.next_read(), source.read(math.inf)) == (None, [])
 
 
-def test_open_source_plays_a_file(tmp_path: Path) -> None:
+def test_selection_plays_a_file(tmp_path: Path) -> None:
     """``replay:FILE`` names this source, with or without a speed."""
     path = write_trace(tmp_path / "trace", SAMPLES)
     for arguments in (path, f"{path},speed=2.5"):
-        source = open_source(f"replay:{arguments}", Origin(Roots(Path("/proc"))))
+        source = Selection(f"replay:{arguments}", Origin(Roots(Path("/proc")))).source
         assert isinstance(source, ReplaySource)
 
 
@@ -157,4 +152,4 @@ def test_no_trace(tmp_path: Path, content: bytes, told: str) -> None:
 def test_unknown_source(specification: str) -> None:
     """A word that names no source, or arguments to a source without any, make it unavailable."""
     with pytest.raises(SourceUnavailable):
-        open_source(specification, Origin(Roots(Path("/proc"))))
+        Selection(specification, Origin(Roots(Path("/proc"))))

@@ -9,14 +9,18 @@ from pathlib import Path
 import pytest
 
 from pressurefs.events.listeners import Place
+from pressurefs.pressure.levels import RFC
 from pressurefs.pressure.window import Sample
 from pressurefs.sources import Source, SourceUnavailable, selection
-from pressurefs.sources.selection import BestSource, Origin, Roots, open_source
+from pressurefs.sources.selection import Origin, Roots, Selection
+from pressurefs.sources.thread import SourceThread
 from tests.support.lanes import leave_out
+from tests.support.listeners import TOP, Graveyard, listener
 from tests.support.procfs import Procfs
 
 try:
-    from pressurefs.events.fanout import Fanout
+    from pressurefs.events.dispatcher import Dispatcher
+    from pressurefs.events.event_path import EventPath
     from pressurefs.sources import bpf_program, kernel
     from pressurefs.sources.bpf_program import VmpressureProgram
     from pressurefs.sources.kernel import WATCH_PAGES, WATCH_SECONDS, KernelSource
@@ -24,7 +28,6 @@ except ImportError as missing:
     leave_out("native", str(missing))
 
 ORIGIN = Origin(Roots(Path("/proc")))
-A = frozenset({Place("/a", 7)})
 
 
 class Mortal:
@@ -34,6 +37,7 @@ class Mortal:
         self.name = name
         self.limits = f"{name} is a fake"
         self.alarm_fd = None
+        self.hears_cgroup_v1 = False
         self.asked: list[object] = []
         self._looks = looks
 
@@ -52,54 +56,75 @@ class Mortal:
         self._looks -= 1
         return [Sample(now, "/", 1, 1)]
 
-    def next_look(self) -> float:
+    def next_read(self) -> float:
         """Always return the same time."""
-        return 5.0
+        return 0.0
 
     def close(self) -> None:
         """Record that the source was closed."""
         self.asked.append("close")
 
 
-def unavailable(_origin: Origin) -> Source:
+def unavailable(_origin: Origin, _arguments: str) -> Source:
     raise SourceUnavailable(errno.EPERM, "not here")
 
 
-def by_merit(*openers: Callable[[Origin], Source]) -> tuple[tuple[str, Callable[[Origin], Source]], ...]:
-    return tuple((f"source{number}", opener) for number, opener in enumerate(openers))
+def by_merit(monkeypatch: pytest.MonkeyPatch, *openers: Callable[[Origin, str], Source]) -> None:
+    """Let these be the sources that ``auto`` tries."""
+    rows = [selection._Row(f"source{at}", one, is_automatic=True) for at, one in enumerate(openers)]  # noqa: SLF001
+    monkeypatch.setattr(selection, "SOURCES", tuple(rows))
 
 
 def test_first_that_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     """The best available source is chosen, and the reason why no better one is available is reported."""
     second = Mortal("second", 1)
-    monkeypatch.setattr(selection, "_BY_MERIT", by_merit(unavailable, lambda _: second))
-    best = BestSource(ORIGIN)
-    assert (best.name, best.limits) == ("second", "second is a fake; no source source0: not here")
+    by_merit(monkeypatch, unavailable, lambda *_: second)
+    best = Selection("auto", ORIGIN)
+    assert (best.source, best.limits) == (second, "second is a fake; no source source0: not here")
 
 
 def test_none_can_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     """If no source is available, the last one's reason is reported."""
-    monkeypatch.setattr(selection, "_BY_MERIT", by_merit(unavailable, unavailable))
+    by_merit(monkeypatch, unavailable, unavailable)
     with pytest.raises(SourceUnavailable, match="not here"):
-        BestSource(ORIGIN)
+        Selection("auto", ORIGIN)
 
 
 def test_source_dies(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """If a source fails, the next one replaces it at once, and samples the same cgroups."""
-    first, second = Mortal("first", 1), Mortal("second", 1)
-    monkeypatch.setattr(selection, "_BY_MERIT", by_merit(lambda _: first, unavailable, lambda _: second))
-    best = BestSource(ORIGIN)
-    best.start(0.0)
-    best.sample_cgroups(A)
-    assert len(best.read(1.0)) == 1
-    assert list(best.read(2.0)) == []
-    assert first.asked == [0.0, A, "close"]
-    assert second.asked == [2.0, A]
+    """If a source fails, the next one replaces it; with the last, its error ends it all."""
+    first, second = Mortal("first", 0), Mortal("second", 0)
+    by_merit(monkeypatch, lambda *_: first, unavailable, lambda *_: second)
+    best = Selection("auto", ORIGIN)
+    assert best.source is first
+    assert best.replace(SourceUnavailable(errno.ENODATA, "it is dead")) is second
+    assert best.source is second
+    assert first.asked == ["close"]
     assert caplog.messages == ["source first: it is dead: another takes its place"]
     assert best.limits == "second is a fake; no source first: it is dead; no source source1: not here"
-    assert len(best.read(3.0)) == 1
+    with pytest.raises(SourceUnavailable, match="it is dead, too"):
+        best.replace(OSError(errno.EIO, "it is dead, too"))
+
+
+def test_a_named_source_has_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that was asked for by its name is not replaced by one that was not."""
+    by_merit(monkeypatch, lambda *_: Mortal("first", 0), lambda *_: Mortal("second", 0))
     with pytest.raises(SourceUnavailable, match="it is dead"):
-        best.read(4.0)
+        Selection("source0", ORIGIN).replace(SourceUnavailable(errno.ENODATA, "it is dead"))
+
+
+def test_thread_goes_on_with_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The source thread goes on with the next source, which samples the same cgroups."""
+    first, second = Mortal("first", 1), Mortal("second", 1)
+    by_merit(monkeypatch, lambda *_: first, lambda *_: second)
+    dispatcher = Dispatcher(RFC, EventPath(TOP), Graveyard())
+    dispatcher.add(listener(1, "/a"))
+    replaced: list[Source] = []
+    thread = SourceThread(Selection("auto", ORIGIN), None, replaced.append)
+    with pytest.raises(SourceUnavailable, match="it is dead"):
+        thread.run(dispatcher)
+    assert replaced == [second]
+    for one in (first, second):
+        assert one.asked[1] == frozenset({Place("/a", 11)})
 
 
 @pytest.mark.parametrize(
@@ -113,9 +138,9 @@ def test_source_dies(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureF
 )
 def test_specification(specification: str, why: str) -> None:
     """An unknown --source is refused in words."""
-    fanout = Fanout(0, signals_rings=False)
+    event_path = EventPath(0)
     with pytest.raises(SourceUnavailable) as refused:
-        open_source(specification, ORIGIN._replace(fanout=fanout))
+        Selection(specification, ORIGIN._replace(event_path=event_path))
     assert (refused.value.errno, refused.value.strerror) == (errno.EINVAL, why)
 
 
@@ -160,9 +185,9 @@ class FakeProgram:
         """Return what was counted."""
         return self.pages
 
-    def take(self) -> list[object]:
-        """Return nothing."""
-        return []
+    def was_told(self) -> bool:
+        """Return that no window was judged."""
+        return False
 
     def close(self) -> None:
         """Close the eventfd."""
@@ -182,7 +207,7 @@ def test_kernel_that_does_not_come_by(
     source = KernelSource(None, procfs.path)  # type: ignore[arg-type]
     source.start(10.0)
     for at in (10.0, 10.0 + WATCH_SECONDS):
-        assert source.next_look() == at + WATCH_SECONDS
+        assert source.next_read() == at + WATCH_SECONDS
         procfs.add(scan_kswapd=scanned)
         program.pages += counted
         assert list(source.read(at + WATCH_SECONDS / 2)) == []
@@ -199,7 +224,7 @@ def test_worker_that_never_runs(tmp_path: Path, row: str) -> None:
     """The kernel's worker is not waited for if it never runs: without cgroup v1's memory controller."""
     (tmp_path / "cgroups").write_text(f"#subsys_name\thierarchy\tnum_cgroups\tenabled\n{row}")
     with pytest.raises(SourceUnavailable, match="only where cgroup v1 has the memory controller"):
-        KernelSource(Fanout(0, signals_rings=False), tmp_path, windows=bpf_program.WORKER)
+        KernelSource(EventPath(0), tmp_path, windows=bpf_program.WORKER)
 
 
 PARAMETERS = {
@@ -254,14 +279,14 @@ def test_what_is_attached(
     monkeypatch.setattr(bpf_program, "read_parameters", lambda _: functions)
     monkeypatch.setattr(VmpressureProgram, "_attach", attach)
     monkeypatch.setattr(bpf_program, "_explain", lambda error: error.strerror)
-    fanout = Fanout(0, signals_rings=False)
+    event_path = EventPath(0)
     if attached is None:
         with pytest.raises(
             SourceUnavailable, match="cannot be attached to" if refused else "this kernel has no"
         ):
-            VmpressureProgram(fanout, windows)
+            VmpressureProgram(event_path, windows)
         return
-    program = VmpressureProgram(fanout, windows)
+    program = VmpressureProgram(event_path, windows)
     assert (program.windows, tried[-1]) == attached
     assert program.why_not_all == ("cannot be attached to" if refused else None)
     assert program.knows_priority is ("vmpressure_prio" not in lacks)
@@ -279,5 +304,5 @@ def test_not_allowed_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(bpf_program, "read_parameters", lambda _: PARAMETERS)
     monkeypatch.setattr(VmpressureProgram, "_attach", attach)
     with pytest.raises(SourceUnavailable):
-        VmpressureProgram(Fanout(0, signals_rings=False), bpf_program.OWN)
+        VmpressureProgram(EventPath(0), bpf_program.OWN)
     assert len(tried) == 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The pump looks when it is asked to, and never takes more than its share of a processor."""
+"""The thread looks when it is asked to, and never takes more than its share of a processor."""
 
 import os
 import threading
@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pressurefs.events.dispatcher import Exchange
+from pressurefs.events.dispatcher import Dispatcher
+from pressurefs.events.event_path import EventPath
 from pressurefs.events.listeners import Place
 from pressurefs.pressure.levels import RFC
 from pressurefs.pressure.window import Sample
-from pressurefs.signaller.poll import Poller
-from pressurefs.sources.thread import REST_PER_WORK, Pump
-from tests.support.listeners import listener
+from pressurefs.sources.thread import REST_PER_WORK, SourceThread
+from tests.support.listeners import TOP, Graveyard, listener
 from tests.support.mounted import readable
+from tests.support.sources import Chosen
 
 LOOKS = 5
 LOOK_SECONDS = 0.01
@@ -26,6 +27,7 @@ class Scripted:
 
     name = "scripted"
     limits = ""
+    hears_cgroup_v1 = False
 
     def __init__(
         self, look: Callable[[], list[Sample]], due: float | None, *, has_alarm: bool = False
@@ -46,7 +48,7 @@ class Scripted:
         """Do what the test says."""
         return self._look()
 
-    def next_look(self) -> float | None:
+    def next_read(self) -> float | None:
         """Always say the same."""
         return self._due
 
@@ -57,14 +59,14 @@ class Scripted:
 
 
 @pytest.fixture
-def exchange() -> Exchange:
+def dispatcher() -> Dispatcher:
     """One without a signaller, since all listen by poll."""
-    return Exchange(RFC, None)  # type: ignore[arg-type]
+    return Dispatcher(RFC, EventPath(TOP), Graveyard())
 
 
 @pytest.mark.parametrize("due", [0.0, None])
 @pytest.mark.parametrize("has_alarm", [True, False])
-def test_rests_as_long_as_it_works(exchange: Exchange, due: float | None, *, has_alarm: bool) -> None:
+def test_rests_as_long_as_it_works(dispatcher: Dispatcher, due: float | None, *, has_alarm: bool) -> None:
     """However often it is called, by the source, its alarm or others, it rests as long as a look took."""
     worked: list[float] = []
 
@@ -73,12 +75,12 @@ def test_rests_as_long_as_it_works(exchange: Exchange, due: float | None, *, has
         while time.thread_time() - began < LOOK_SECONDS:
             pass
         worked.append(time.thread_time() - began)
-        (pump.stop if len(worked) == LOOKS else pump.awaken)()
+        (thread.stop if len(worked) == LOOKS else thread.awaken)()
         return []
 
-    pump = Pump(Scripted(work, due, has_alarm=has_alarm), None)
+    thread = SourceThread(Chosen(Scripted(work, due, has_alarm=has_alarm)), None)
     began = time.monotonic()
-    pump.run(exchange)
+    thread.run(dispatcher)
     assert len(worked) == LOOKS
     assert time.monotonic() - began >= sum(worked) * (1 + REST_PER_WORK)
 
@@ -91,34 +93,34 @@ def looked() -> Iterator[int]:
     os.close(fd)
 
 
-def test_awakened(exchange: Exchange, looked: int) -> None:
-    """A pump with nothing to look at until the end of time is awakened by a change, and by its end."""
+def test_awakened(dispatcher: Dispatcher, looked: int) -> None:
+    """A thread with nothing to look at until the end of time is awakened by a change, and by its end."""
 
     def look() -> list[Sample]:
         os.eventfd_write(looked, 1)
         return []
 
     source = Scripted(look, None)
-    pump = Pump(source, None)
-    thread = threading.Thread(target=pump.run, args=[exchange])
-    thread.start()
+    thread = SourceThread(Chosen(source), None)
+    runner = threading.Thread(target=thread.run, args=[dispatcher])
+    runner.start()
     assert readable(looked)
     os.eventfd_read(looked)
-    exchange.add(listener(1, "/a")._replace(handle=Poller(lambda _: None)))
-    pump.awaken()
+    dispatcher.add(listener(1, "/a"))
+    thread.awaken()
     assert readable(looked)
-    pump.stop()
-    thread.join()
-    assert source.sampled == [frozenset(), {Place("/a", 0)}]
+    thread.stop()
+    runner.join()
+    assert source.sampled == [frozenset(), {Place("/a", 11)}]
 
 
-def test_feeds(exchange: Exchange) -> None:
+def test_feeds(dispatcher: Dispatcher) -> None:
     """What a look saw is judged."""
 
     def look() -> list[Sample]:
-        pump.stop()
+        thread.stop()
         return [Sample(1.0, "/", 512, 512)]
 
-    pump = Pump(Scripted(look, 0.0), None)
-    pump.run(exchange)
-    assert [verdict.time for verdict in exchange.history()] == [1.0]
+    thread = SourceThread(Chosen(Scripted(look, 0.0)), None)
+    thread.run(dispatcher)
+    assert [verdict.time for verdict in dispatcher.history()] == [1.0]

@@ -8,15 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs.events.engine import Engine
-from pressurefs.events.listeners import Registry
-from pressurefs.pressure.levels import RFC, Level
-from pressurefs.pressure.tunables import Tunables
+from pressurefs.pressure.levels import Level
 from pressurefs.pressure.window import Sample
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.cgroup_limits import LIMIT_SECONDS
 from pressurefs.sources.memory_files import BUSY_SECONDS, EXHAUSTED_PRIORITY
-from pressurefs.sources.selection import Origin, Roots, open_source
+from pressurefs.sources.selection import Origin, Roots, Selection
 from pressurefs.sources.vmstat import (
     EXHAUSTED_AVAILABLE_SHARE,
     Counters,
@@ -26,6 +23,7 @@ from pressurefs.sources.vmstat import (
     parse_low_watermark_pages,
 )
 from tests.support.procfs import LOW_WATERMARK_PAGES, ONE_NODE, TWO_NODES, Procfs
+from tests.support.verdicts import judge
 
 
 @pytest.fixture
@@ -76,7 +74,7 @@ def test_kernel_that_counts_limits_too(procfs: Procfs) -> None:
     at_limit = {"scan_direct": 640, "steal_direct": 640, "scan_file": 640, "steal_file": 640}
     procfs.add(**at_limit)
     assert not source.read(1.0)
-    assert source.next_look() > 1.0 + BUSY_SECONDS
+    assert source.next_read() > 1.0 + BUSY_SECONDS
     procfs.add(**at_limit, scan_kswapd=50, steal_kswapd=40)
     assert source.read(2.0) == [Sample(2.0, "/", 50, 40)]
     procfs.add(**at_limit, stalls=1)
@@ -154,12 +152,9 @@ def test_two_of_three_are_no_sign(procfs: Procfs, stalls: int, reclaimed: int, a
 def test_second_sign_is_oom(procfs: Procfs) -> None:
     """A machine that scans nothing, stalls and has no memory left is judged oom."""
     source = VmstatSource(procfs.path)
-    engine = Engine(Registry(), Tunables(RFC))
     procfs.set_available(total=1_000_000, available=100)
     procfs.add(stalls=1)
-    for sample in source.read(1.0):
-        engine.feed(sample)
-    assert [verdict.level for verdict in engine.history] == [Level.OOM]
+    assert [verdict.level for verdict in judge(source.read(1.0))] == [Level.OOM]
     source.close()
 
 
@@ -215,14 +210,14 @@ def test_meminfo_without_a_row(procfs: Procfs, row: str) -> None:
 def test_this_machine() -> None:
     """This machine's own /proc gives samples without negative pages, and a time for the next read."""
     before = descriptors()
-    source = open_source("auto", Origin(Roots(Path("/proc"))))
+    source = Selection("auto", Origin(Roots(Path("/proc")))).source
     began = time.monotonic()
     source.start(began)
     now = time.monotonic()
     for sample in source.read(now):
         assert (sample.time, sample.cgroup) == (now, "/")
         assert min(sample.scanned, sample.reclaimed) >= 0
-    look = source.next_look()
+    look = source.next_read()
     assert look is not None
     assert now < look <= now + 1.0
     source.close()

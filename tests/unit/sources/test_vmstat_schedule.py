@@ -31,7 +31,7 @@ def procfs(tmp_path: Path) -> Procfs:
 def waits(source: VmstatSource, now: float) -> float:
     """Read, and return how long the source then wants to sleep."""
     source.read(now)
-    return source.next_look() - now
+    return source.next_read() - now
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_idle(procfs: Procfs) -> None:
     """If nothing is scanned, the next read is as late as the headroom allows, from the start on."""
     source = VmstatSource(procfs.path)
     source.start(100.0)
-    assert source.next_look() == pytest.approx(100.5)
+    assert source.next_read() == pytest.approx(100.5)
     assert waits(source, 100.4) == pytest.approx(0.5)
     procfs.set_headroom(0)
     assert waits(source, 100.9) == pytest.approx(NEAR_SECONDS)

@@ -23,7 +23,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from pressurefs.errors import Refusal, refusal_of
 from pressurefs.filesystem.nodes import Access, Directory, File, Node
@@ -35,11 +35,18 @@ from pressurefs.signaller.writer import Caller
 NAME_ENCODING = "latin-1"  # of names between FUSE and this file: a character for each byte
 
 
-class _Handle(NamedTuple):
-    """What the handle number (fi.fh) of an open file stands for.  Lives until the last close."""
+class _Handle:
+    """What the handle number (fi.fh) of an open file stands for.  Lives until the last close.
 
-    file: File
-    opening: Opening
+    ``content``: what a reader has not read to its end yet.
+    """
+
+    __slots__ = ("content", "file", "opening")
+
+    def __init__(self, file: File, opening: Opening) -> None:
+        self.file = file
+        self.opening = opening
+        self.content: bytes | None = None
 
 
 class Operations:
@@ -111,8 +118,14 @@ class Operations:
         return 0
 
     def read(self, _path: str, size: int, offset: int, info: Any) -> bytes:
-        """Return a slice of the content as it is at this moment."""
-        return self._handles[info.fh].file.read()[offset : offset + size]
+        """Return a slice of the content as it was at the first read: rows come and go between two."""
+        handle = self._handles[info.fh]
+        if offset == 0 or handle.content is None:
+            handle.content = handle.file.read()
+        piece = handle.content[offset : offset + size]
+        if not piece:
+            handle.content = None
+        return piece
 
     def write(self, _path: str, record: bytes, _offset: int, info: Any) -> int:
         """Give one record to the file, which accepts the whole of it or nothing.

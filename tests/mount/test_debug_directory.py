@@ -141,3 +141,20 @@ def test_source(mount: Mounted) -> None:
     assert lines["source"] == "vmstat"
     assert lines["signaller"] == "io_uring"
     assert set(lines) == {"source", "since", "limits", "fuse", "signaller", "signaller_limits"}
+
+
+def test_registrations_are_of_one_moment(mount: Mounted, puppet: Puppet) -> None:
+    """Who reads the file in pieces gets whole rows, all of the moment of the first piece."""
+    puppet.do("events = [os.eventfd(0) for _ in range(300)]")
+    puppet.do(f"for event in events: write({mount.vmpressure!r}, f'{{event}} low')")
+    expected = (mount.path / "vmpressure.debug" / "registrations").read_bytes()
+    assert expected.count(b"\n") == 300
+    fd = os.open(mount.path / "vmpressure.debug" / "registrations", os.O_RDONLY)
+    pieces = [os.read(fd, 1000)]
+    puppet.do("for event in events[:200]: os.close(event)")
+    mount.await_registrations(100)
+    while pieces[-1]:
+        pieces.append(os.read(fd, 1000))
+    assert b"".join(pieces) == expected
+    assert os.pread(fd, 1000, 0) == mount.debug("registrations").encode()[:1000]
+    os.close(fd)

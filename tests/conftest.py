@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -40,6 +41,18 @@ def fuse(native: None) -> None:  # noqa: ARG001
     except BindingUnavailable as error:
         lane = "libfuse3" if os.environ.get(FUSE_VARIABLE) == "mfusepy" else "fuse"
         leave_out(lane, str(error))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a worker of pytest-xdist: hand the counts to the process that prints the summary."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["served"] = dict(SERVED)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Add up what the workers have counted; one that died has counted nothing."""
+    SERVED.update(getattr(node, "workeroutput", {}).get("served", {}))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -31,7 +31,9 @@ def mount(fuse: None, place: Path) -> Iterator[Mounted]:  # noqa: ARG001
     header = {"format": "pressurefs-trace", "version": 1, "kernel": "", "page_size": 4096, "source": "replay"}
     trace.write_text(json.dumps(header) + "\n")
     processors = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(processors)})
+    # Each of pytest-xdist's workers has another: gw0, gw1, ...
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    os.sched_setaffinity(0, {sorted(processors)[worker % len(processors)]})
     try:
         with mounted(place, "--source", f"replay:{trace}") as one:
             yield one

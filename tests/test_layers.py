@@ -22,7 +22,7 @@ FOLDER = Path(pressurefs.__file__).parent
 # What is neither the standard library nor written in Python here, and the only modules that import it.
 OUTSIDE = {
     "fuse": {"filesystem.fuse.fusepy"},
-    "matplotlib": {"cli.plotting"},
+    "matplotlib": {"cli.plot"},
     "mfusepy": {"filesystem.fuse.mfusepy"},
     "pressurefs._native": {
         *("signaller.take", "signaller.uring", "signaller.holders", "signaller.aio", "signaller.poll"),

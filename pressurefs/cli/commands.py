@@ -154,7 +154,7 @@ def inject(parsed: argparse.Namespace) -> int:
 
 def watch(parsed: argparse.Namespace) -> int:
     """Show events as they come."""
-    from pressurefs.cli.watching import Listening, watch  # noqa: PLC0415
+    from pressurefs.cli.watch import Listening, watch  # noqa: PLC0415
 
     mount = _found_mount()
     control = client.control_path(mount, parsed.cgroup)
@@ -176,7 +176,7 @@ def _end_of(mount: str, control: Path) -> Exit:
 
 def status(parsed: argparse.Namespace) -> int:
     """Print what is known of a mount and of the machine."""
-    from pressurefs.cli.status import examine_machine, read_mount  # noqa: PLC0415
+    from pressurefs.cli.machine import examine_machine, read_mount  # noqa: PLC0415
 
     mountpoint = _found_mount() if parsed.mountpoint is None else _require_mount(parsed.mountpoint)
     with or_exit(exitcodes.UNEXPECTED, mountpoint):
@@ -196,7 +196,7 @@ def status(parsed: argparse.Namespace) -> int:
 
 def doctor(_parsed: argparse.Namespace) -> int:
     """Print what is known of the machine."""
-    from pressurefs.cli.status import examine_machine  # noqa: PLC0415
+    from pressurefs.cli.machine import examine_machine  # noqa: PLC0415
 
     _print_table(examine_machine())
     return exitcodes.DONE
@@ -242,7 +242,7 @@ def _hear_all(origin: Origin) -> tuple[Origin, Callable[[], Sequence[Verdict]]]:
 
 def plot(parsed: argparse.Namespace) -> int:
     """Draw a trace."""
-    from pressurefs.cli.plotting import build_series, draw  # noqa: PLC0415
+    from pressurefs.cli.plot import build_series, draw  # noqa: PLC0415
     from pressurefs.sources.trace import TraceError, parse_trace  # noqa: PLC0415
 
     try:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pressurefs.cli.status import examine_machine
+from pressurefs.cli.machine import examine_machine
 from tests.support.cgroupfs import Cgroupfs
 from tests.support.forbidding import forbidding
 from tests.support.mounted import Mounted, eventually, mounted, readable

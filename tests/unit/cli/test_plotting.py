@@ -10,7 +10,7 @@ import pytest
 
 import pressurefs
 from pressurefs.cli.main import main
-from pressurefs.cli.plotting import bin_seconds, build_series, draw
+from pressurefs.cli.plot import bin_seconds, build_series, draw
 from pressurefs.pressure.levels import MAINLINE, RFC, Level
 from pressurefs.pressure.window import Sample
 from pressurefs.sources.trace import Header, parse_trace, render_header, render_sample

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pressurefs.cli.picture import (
+from pressurefs.cli.screen import (
     Counts,
     Look,
     Separation,

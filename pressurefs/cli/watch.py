@@ -1,6 +1,6 @@
 """Watches a mount for people: registers like any application, and shows what comes until the mount goes.
 
-Reads and waits; what is shown is rendered in ``picture``.  One thread.  In a terminal, signals come in
+Reads and waits; what is shown is rendered in ``screen``.  One thread.  In a terminal, signals come in
 through a pipe that is waited on together with the eventfds, so that none finds the screen half drawn.
 """
 
@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import TextIO
 
 from pressurefs import client
-from pressurefs.cli.picture import (
+from pressurefs.cli.screen import (
     HIGHEST_FIRST,
     Counts,
     Look,

@@ -1,1 +1,2 @@
-"""The command: one file a group of commands, its parser beside its body."""
+# SPDX-License-Identifier: MIT
+"""The command: one file for each group of commands, with the parser of a command beside its body."""

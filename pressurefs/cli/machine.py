@@ -1,59 +1,38 @@
-"""What a mount says of itself, and what this machine allows: ``status`` and ``doctor``.
+# SPDX-License-Identifier: MIT
+"""What this machine allows: each thing that the daemon needs, and why it cannot be had.
 
-Looks only: nothing is mounted, and nothing is left open.
+Tries and reads only: nothing is mounted or registered, and what is opened is closed.  The modules that it
+tries are imported by the attempt, because an import that fails is an answer, too.  One thread.
 """
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from pressurefs import mountinfo
-
-_TOLD_BY_DEBUG = ("source", "since", "limits", "fuse", "signaller", "signaller_limits", "registrations")
 
 _CAP_IPC_LOCK = "CAP_IPC_LOCK", 14
 _CAP_SYS_PTRACE = "CAP_SYS_PTRACE", 19
 _CAP_SYS_RESOURCE = "CAP_SYS_RESOURCE", 24
-_YAMA_NOBODY = 3  # kernel.yama.ptrace_scope: nobody may attach, whatever he is
-
-
-def read_mount(mountpoint: str) -> dict[str, Any]:
-    """Return what is known of a mount; what only its debug directory tells is None without that.
-
-    Keys: mount, sensitivity, debug, source, since, limits, fuse, signaller, signaller_limits,
-    registrations.
-    """
-    top = Path(mountpoint)
-    known: dict[str, Any] = {
-        "mount": mountpoint,
-        "sensitivity": int((top / "vmpressure_sensitivity").read_text()),
-        "debug": (top / "vmpressure.debug").exists(),
-        **dict.fromkeys(_TOLD_BY_DEBUG),
-    }
-    if known["debug"] and os.access(top / "vmpressure.debug", os.X_OK):
-        rows = (top / "vmpressure.debug" / "source").read_text().splitlines()
-        known |= dict(row.split(" ", 1) for row in rows)
-        known["registrations"] = len((top / "vmpressure.debug" / "registrations").read_text().splitlines())
-    return known
+_YAMA_NO_ATTACH = 3  # kernel.yama.ptrace_scope: no process is allowed to attach, not even with CAP_SYS_PTRACE
 
 
 def examine_machine() -> dict[str, str]:
-    """Return for each thing that the daemon needs "yes", or why not; the order is that of need."""
+    """Return for each thing that the daemon needs "yes", or "no" and why; what is needed most comes first."""
     return dict(_examine())
 
 
 def _examine() -> Iterator[tuple[str, str]]:
-    yield "fuse", _reason(_try_fuse)
+    yield "fuse", _try(_try_fuse)
     yield from _examine_bindings()
     yield from _examine_signaller()
-    yield "source kernel", _reason(_try_kernel)
-    yield "source vmstat", _reason(_try_vmstat)
+    yield "source kernel", _try(_try_kernel)
+    yield "source vmstat", _try(_try_vmstat)
     yield "cgroup v2", _first_mount("cgroup2")
     root = os.geteuid() == 0
     yield "every user served", "yes" if root else "only this user's own programs: not root"
-    yield "eventfds taken", _yama() or "yes"
+    yield "eventfds taken", _refusal_of_yama() or "yes"
     yield "memory locked", _capable(_CAP_IPC_LOCK) if root else "no: not tried for an ordinary user"
     yield "OOM killer told", _capable(_CAP_SYS_RESOURCE)
 
@@ -68,18 +47,19 @@ def _effective_capabilities() -> int:
     return int(rows["CapEff"], 16)
 
 
-def _yama() -> str | None:
-    """Return why nothing but ``poll LEVEL`` can be registered, None where nothing stands in the way."""
+def _refusal_of_yama() -> str | None:
+    """Return why only ``poll LEVEL`` can be registered, None where eventfds can be taken, too."""
     try:
         scope = int(Path("/proc/sys/kernel/yama/ptrace_scope").read_text())
     except FileNotFoundError:
         return None
-    if not scope or (scope < _YAMA_NOBODY and _effective_capabilities() >> _CAP_SYS_PTRACE[1] & 1):
+    if not scope or (scope < _YAMA_NO_ATTACH and _effective_capabilities() >> _CAP_SYS_PTRACE[1] & 1):
         return None
     return f"no: kernel.yama.ptrace_scope is {scope}; `poll LEVEL` works"
 
 
-def _reason(attempt: Any) -> str:
+def _try(attempt: Callable[[], None]) -> str:
+    """Return "yes" where the attempt succeeds, else "no" and the error in words."""
     try:
         attempt()
     except (OSError, ImportError) as error:
@@ -95,15 +75,15 @@ def _try_fuse() -> None:
 
 
 def _examine_bindings() -> Iterator[tuple[str, str]]:
-    """Yield each package that could reach libfuse; the first that works is used."""
+    """Yield for each Python binding of libfuse whether it works; the daemon uses the first that does."""
     from pressurefs.filesystem.fuse.selection import BINDINGS, explain, open_binding  # noqa: PLC0415
 
     used = None
     with contextlib.suppress(OSError):
         used = open_binding()
-    for name, open_one in BINDINGS.items():
+    for name, open_named in BINDINGS.items():
         try:
-            binding = open_one()
+            binding = open_named()
         except (ImportError, OSError) as error:
             yield f"fuse by {name}", f"no: {explain(name, error)}"
         else:
@@ -111,7 +91,7 @@ def _examine_bindings() -> Iterator[tuple[str, str]]:
 
 
 def _examine_signaller() -> Iterator[tuple[str, str]]:
-    """Yield whether io_uring may be had, and when the registrations of a daemon would end that began now."""
+    """Yield whether io_uring is allowed, and when registrations end in a daemon that starts now."""
     try:
         from pressurefs.signaller.signaller import open_signaller  # noqa: PLC0415
         from pressurefs.signaller.uring import UringSignaller  # noqa: PLC0415
@@ -122,13 +102,13 @@ def _examine_signaller() -> Iterator[tuple[str, str]]:
     try:
         signaller = open_signaller()
     except OSError as error:
-        has_rings, end = False, f"no: nothing can be signalled ({error.strerror})"
+        has_io_uring, end = False, f"no: nothing can be signalled ({error.strerror})"
     else:
-        has_rings = isinstance(signaller, UringSignaller)
+        has_io_uring = isinstance(signaller, UringSignaller)
         if signaller.limits != "none":
             end = f"late: {signaller.limits}"
         signaller.close()
-    yield "io_uring", "yes" if has_rings else _reason(lambda: UringSignaller().close())
+    yield "io_uring", "yes" if has_io_uring else _try(lambda: UringSignaller().close())
     yield "registrations end", end
 
 

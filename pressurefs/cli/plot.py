@@ -1,28 +1,39 @@
-"""Draws a trace: what was scanned and reclaimed, and the window that each verdict came from.
+# SPDX-License-Identifier: MIT
+"""``plot``: draw a trace as PNG: pages scanned and reclaimed, and the window of each verdict.
 
-``build_series`` is pure and judges as the daemon would; ``draw`` is the only user of matplotlib, which is
-an extra, `plot`.  No display is needed.
+``build_series`` is pure and judges as the daemon does; ``draw`` is the only user of matplotlib, which is an
+extra, `plot`.  No display is needed.  How a trace is written is in ``sources.trace``.  One thread.
 """
+
+from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pressurefs.pressure.levels import Level, Thresholds
-from pressurefs.pressure.window import Sample, Verdict, Window
-from pressurefs.sources.trace import Header
+from pressurefs import exitcodes
+from pressurefs.exitcodes import Exit, or_exit
+from pressurefs.pressure.levels import PROFILES, Level
 
 if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
     from matplotlib.axes import Axes
 
-# As many columns as a reader can tell apart in a picture of this width.
+    from pressurefs.cli.arguments import Subparsers
+    from pressurefs.pressure.levels import Thresholds
+    from pressurefs.pressure.window import Sample, Verdict
+    from pressurefs.sources.trace import Header
+
+# As many columns as a reader can distinguish in a picture of this width.
 _BINS_MAX = 200
 _INCHES = (11, 6.5)
 _DOTS_PER_INCH = 120
 
 _SCANNED, _RECLAIMED = "#d9b48f", "#4878a8"
-# Told apart by shape too: colours are not for everybody, nor for every printer.
+# Colour, shape, size.  The shapes differ, too: not every reader and not every printer distinguishes colours.
 _MARKS = {
     Level.LOW: ("#4878a8", "o", 14),
     Level.MEDIUM: ("#e08a00", "^", 26),
@@ -30,11 +41,63 @@ _MARKS = {
 }
 
 
-class Series(NamedTuple):
-    """One cgroup's trace, added up.
+def add_parsers(subparsers: Subparsers) -> None:
+    """Add the parser of plot."""
+    parser = subparsers.add_parser("plot", help="draw a trace: pages, and the index of each window")
+    parser.set_defaults(command=plot)
+    parser.add_argument("file", metavar="FILE", help="what record wrote")
+    parser.add_argument("-o", dest="output", required=True, metavar="PNG", help="where the picture goes")
+    parser.add_argument("--cgroup", metavar="/C", help="which, where the trace has several; default: /")
+    parser.add_argument("--profile", default="rfc", choices=PROFILES, help="as of mount")
 
-    ``edges``: seconds, one more than there are bins.  ``scanned``, ``reclaimed``: pages a second in
-    each bin.  ``verdicts``: one for each full window.
+
+def plot(parsed: argparse.Namespace) -> int:
+    """Draw one cgroup of a trace; return DONE.
+
+    Raises Exit: UNEXPECTED where the trace cannot be read or the picture not be written, and without
+    matplotlib; USAGE where the trace does not have the cgroup.
+    """
+    from pressurefs.sources.trace import TraceError, parse_trace  # noqa: PLC0415
+
+    try:
+        with or_exit(exitcodes.UNEXPECTED, parsed.file), Path(parsed.file).open(encoding="utf-8") as lines:
+            header, parsed_samples = parse_trace(lines)
+            samples = list(parsed_samples)
+    except (TraceError, UnicodeDecodeError) as error:
+        raise Exit(exitcodes.UNEXPECTED, parsed.file, error) from None
+    cgroup = _cgroup_to_plot(parsed.file, parsed.cgroup, {sample.cgroup for sample in samples})
+    thresholds = PROFILES[parsed.profile]
+    series = build_series([sample for sample in samples if sample.cgroup == cgroup], thresholds)
+    what = f"{Path(parsed.file).name}, cgroup {cgroup}, profile {parsed.profile}"
+    try:
+        draw(series, header, what, thresholds, parsed.output)
+    except ImportError as error:
+        if (error.name or "").split(".")[0] != "matplotlib":
+            raise
+        why = "matplotlib is not installed (pip install matplotlib)"
+        raise Exit(exitcodes.UNEXPECTED, "plot", why) from None
+    except OSError as error:
+        raise Exit(exitcodes.UNEXPECTED, parsed.output, error.strerror) from None
+    return exitcodes.DONE
+
+
+def _cgroup_to_plot(file: str, wanted: str | None, known: set[str]) -> str:
+    """Return the cgroup that was asked for; else the only cgroup of the trace; else the machine."""
+    if not known:
+        raise Exit(exitcodes.UNEXPECTED, file, "a trace without samples")
+    if wanted is None and len(known) == 1:
+        return next(iter(known))
+    wanted = wanted or "/"
+    if wanted not in known:
+        raise Exit(exitcodes.USAGE, f"--cgroup {wanted}", f"{file} has {' '.join(sorted(known))}")
+    return wanted
+
+
+class Series(NamedTuple):
+    """The trace of one cgroup, in bins of equal width.
+
+    ``edges``: seconds since the recording began, one more than there are bins.  ``scanned``, ``reclaimed``:
+    pages per second in each bin.  ``verdicts``: one for each full window.
     """
 
     edges: list[float]
@@ -44,7 +107,7 @@ class Series(NamedTuple):
 
 
 def build_series(samples: Sequence[Sample], thresholds: Thresholds) -> Series:
-    """Add up and judge samples, at least one, of one cgroup."""
+    """Sum and judge the samples of one cgroup: at least one, in the order of their times."""
     seconds = bin_seconds(samples[-1].time)
     bins = math.floor(samples[-1].time / seconds) + 1
     scanned, reclaimed = [0.0] * bins, [0.0] * bins
@@ -56,7 +119,9 @@ def build_series(samples: Sequence[Sample], thresholds: Thresholds) -> Series:
     return Series(edges, scanned, reclaimed, list(_judge(samples, thresholds)))
 
 
-def _judge(samples: Sequence[Sample], thresholds: Thresholds) -> Iterable[Verdict]:
+def _judge(samples: Sequence[Sample], thresholds: Thresholds) -> Iterator[Verdict]:
+    from pressurefs.pressure.window import Window  # noqa: PLC0415
+
     window = Window()
     for sample in samples:
         verdict = window.add(sample, thresholds)
@@ -65,25 +130,28 @@ def _judge(samples: Sequence[Sample], thresholds: Thresholds) -> Iterable[Verdic
 
 
 def bin_seconds(seconds: float) -> float:
-    """Return a round width that divides so many seconds into few enough bins: 1, 2 or 5, and zeros."""
+    """Return the width of a bin, in seconds: 1, 2 or 5 times a power of ten, at least 0.01.
+
+    It is the smallest that divides a trace of ``seconds`` into at most 200 bins.
+    """
     least = max(seconds / _BINS_MAX, 0.01)
     power = 10.0 ** math.floor(math.log10(least))
     return next(power * digit for digit in (1, 2, 5, 10) if power * digit >= least * (1 - 1e-9))
 
 
 def draw(series: Series, header: Header, what: str, thresholds: Thresholds, path: str) -> None:
-    """Write the picture as PNG.  ``what``: the trace and its cgroup, for the title.
+    """Write the picture as PNG of 1320 x 780 pixels to ``path``.  ``what``: the title.
 
-    Raises ImportError without matplotlib, and OSError.
+    Raises ImportError without matplotlib, and OSError where the file cannot be written.
     """
     from matplotlib.figure import Figure  # noqa: PLC0415, an extra
 
-    # Its remarks on its own fonts are not for our users.
+    # matplotlib logs at INFO about its own fonts, which does not concern our users.
     logging.getLogger("matplotlib").setLevel(logging.WARNING)
     figure = Figure(figsize=_INCHES, dpi=_DOTS_PER_INCH, layout="constrained")
     pages, index = figure.subplots(2, 1, sharex=True)
     title = f"{what}\nLinux {header.kernel}, source {header.source}"
-    # A cgroup's name may be bytes that are no text.
+    # The name of a cgroup can contain bytes that are not UTF-8.
     figure.suptitle(title.encode(errors="replace").decode(), parse_math=False)
     _draw_pages(pages, series)
     _draw_index(index, series, thresholds)
@@ -91,7 +159,7 @@ def draw(series: Series, header: Header, what: str, thresholds: Thresholds, path
     figure.savefig(path, format="png")
 
 
-def _draw_pages(axes: "Axes", series: Series) -> None:
+def _draw_pages(axes: Axes, series: Series) -> None:
     axes.stairs(series.scanned, series.edges, fill=True, color=_SCANNED, label="scanned")
     axes.stairs(series.reclaimed, series.edges, fill=True, color=_RECLAIMED, label="reclaimed")
     axes.set_ylabel("pages a second")
@@ -101,13 +169,13 @@ def _draw_pages(axes: "Axes", series: Series) -> None:
     _finish(axes, "pages")
 
 
-def _draw_index(axes: "Axes", series: Series, thresholds: Thresholds) -> None:
+def _draw_index(axes: Axes, series: Series, thresholds: Thresholds) -> None:
     for level in sorted(Level, reverse=True):
-        windows = [one for one in series.verdicts if one.level is level]
+        windows = [verdict for verdict in series.verdicts if verdict.level is level]
         colour, marker, size = _MARKS[level]
         axes.scatter(
-            [one.time for one in windows],
-            [one.index_percent or 0 for one in windows],
+            [verdict.time for verdict in windows],
+            [verdict.index_percent or 0 for verdict in windows],
             c=colour,
             marker=marker,
             s=size,
@@ -126,8 +194,8 @@ def _draw_index(axes: "Axes", series: Series, thresholds: Thresholds) -> None:
     _finish(axes, "windows")
 
 
-def _finish(axes: "Axes", title: str) -> None:
+def _finish(axes: Axes, title: str) -> None:
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    # Beside the panel, where it hides nothing.
+    # Beside the panel, where it covers no data.
     axes.legend(title=title, alignment="left", loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)

@@ -1,46 +1,78 @@
-"""Watches a mount for people: registers like any application, and shows what comes until the mount goes.
+# SPDX-License-Identifier: MIT
+"""``watch``: show events as they come, until the mount or the cgroup ends.
 
-Reads and waits; what is shown is rendered in ``screen``.  One thread.  In a terminal, signals come in
-through a pipe that is waited on together with the eventfds, so that none finds the screen half drawn.
+Registers like any application, an eventfd for each level, waits and reads.  What is shown is rendered in
+``screen``; the state of a terminal is in ``terminal``.
+
+One thread.  In a terminal, signals come in through a pipe that is waited on together with the eventfds, so
+that no signal finds the screen half drawn.
 """
 
-import contextlib
-import errno
-import locale
+from __future__ import annotations
+
 import os
 import select
-import signal
+import sys
 import time
-from collections.abc import Iterator
 from datetime import datetime
-from typing import TextIO
+from typing import TYPE_CHECKING
 
-from pressurefs import client
-from pressurefs.cli.screen import (
-    HIGHEST_FIRST,
-    Counts,
-    Look,
-    Separation,
-    Tally,
-    render_changes,
-    render_lines,
-    render_picture,
-    render_summary,
-)
+from pressurefs import client, exitcodes
+from pressurefs.cli import screen, terminal
+from pressurefs.cli.mounts import end_of, find_mount
+from pressurefs.cli.tally import HIGHEST_FIRST, LevelCounts, Separation, Tally
+from pressurefs.exitcodes import or_exit
 from pressurefs.pressure.levels import Level
 
-# From the first signal of a batch to its reading.  The daemon adds to thousands of eventfds within 5 ms, so
-# by then an event has come to all three of ours; and this bounds the lines and pictures a second.
-LINES_SETTLE_SECONDS = 0.02
-SCREEN_SETTLE_SECONDS = 0.1
+if TYPE_CHECKING:
+    import argparse
+    from typing import TextIO
 
-# The other screen, on which lines are not wrapped and no cursor blinks; and back to the shell's.
-_ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
-_LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
+    from pressurefs.cli.arguments import Subparsers
+
+_DESCRIPTION = """
+Show events as they come, each once, at its own level.  In a terminal: a live picture.  In a pipe or a file:
+a line "TIME LEVEL +COUNT" for each level that had events in the last 20 ms, the highest level first; TIME
+is ISO 8601 with milliseconds and without blanks.  It ends at Ctrl-C with exit code 0, at the unmount with
+7.  Whoever watches a cgroup listens to it, so its ancestors' listeners of mode default then hear less.
+"""
+
+# From the first signal of a batch until it is read.  The daemon adds to thousands of eventfds within 5 ms, so
+# by then an event has come to all three of ours.  It also bounds the lines and the pictures per second.
+_LINES_SETTLE_SECONDS = 0.02
+_SCREEN_SETTLE_SECONDS = 0.1
 
 
-class Listening:
-    """An eventfd for each level.  Lives until ``close``."""
+def add_parsers(subparsers: Subparsers) -> None:
+    """Add the parser of watch."""
+    parser = subparsers.add_parser("watch", help="show events as they come", description=_DESCRIPTION)
+    parser.set_defaults(command=watch)
+    parser.add_argument("--cgroup", metavar="/C", help="default: the whole machine")
+
+
+def watch(parsed: argparse.Namespace) -> int:
+    """Show events until Ctrl-C or SIGTERM, then return DONE.
+
+    Raises Exit: NOT_A_PRESSUREFS_MOUNT where there is no mount or at its unmount, UNEXPECTED where a
+    registration is refused or at the removal of the cgroup.  Raises BrokenPipeError where nobody reads
+    stdout any more.
+    """
+    mount = find_mount()
+    control = client.control_path(mount, parsed.cgroup)
+    try:
+        with or_exit(exitcodes.UNEXPECTED, f"register in {control}"):
+            listeners = Listeners(mount, parsed.cgroup)
+        if terminal.can_show_pictures(sys.stdout):
+            _watch_on_screen(listeners, sys.stdout, str(control.parent))
+        else:
+            _watch_in_lines(listeners, sys.stdout)
+    except KeyboardInterrupt:
+        return exitcodes.DONE
+    raise end_of(mount, control)
+
+
+class Listeners:
+    """An eventfd for each level, registered.  Lives until ``close``."""
 
     def __init__(self, mount: str, cgroup: str | None) -> None:
         """Register; raises OSError as ``client.vmpressure_fd`` does."""
@@ -59,31 +91,31 @@ class Listening:
         while self._event_fds:
             os.close(self._event_fds.popitem()[1])
 
-    def descriptors(self) -> list[int]:
-        """Return what becomes readable with an event."""
+    def event_fds(self) -> list[int]:
+        """Return the eventfds, which an event or the end makes readable."""
         return list(self._event_fds.values())
 
-    def read(self, settle_seconds: float) -> tuple[Counts, bool]:
-        """Return the events of a batch that has just begun, and whether it was the last one.
+    def read(self, settle_seconds: float) -> tuple[LevelCounts, bool]:
+        """Return the events of a batch that has just begun, and whether it was the last batch.
 
-        The end signals each eventfd once more, and by then the path is gone; looked for in this order,
-        it cannot be missed.
+        The end signals each eventfd once more, and the path is gone before that signal.  So the path is
+        checked after a reading, and if it is gone the eventfds are read once more: the end cannot be missed.
         """
         time.sleep(settle_seconds)
-        told = self._separation.add(self._read())
+        events = self._separation.add(self._read())
         if not self._is_gone():
-            return told, False
+            return events, False
         time.sleep(settle_seconds)
-        last = self._read()
-        told = Counts(*map(sum, zip(told, self._separation.add(last), strict=True)))
-        # The end is heard at every level, and so it looks like one more event at oom.
-        return told._replace(oom=max(0, told.oom - 1)), True
+        last = self._separation.add(self._read())
+        events = LevelCounts(*map(sum, zip(events, last, strict=True)))
+        # The end signals all three eventfds, as an oom event does: it is no event.
+        return events._replace(oom=max(0, events.oom - 1)), True
 
-    def _read(self) -> Counts:
-        # The daemon adds to the lowest first.  Read the other way round, an event is not taken for a
-        # higher one than it is.
+    def _read(self) -> LevelCounts:
+        # The daemon adds to the lowest level first.  Read from the highest down, so that an event is never
+        # taken for an event of a higher level.
         counts = {level: client.wait(self._event_fds[level], 0) or 0 for level in HIGHEST_FIRST}
-        return Counts(*(counts[level] for level in Level))
+        return LevelCounts(*(counts[level] for level in Level))
 
     def _is_gone(self) -> bool:
         try:
@@ -91,145 +123,65 @@ class Listening:
         except FileNotFoundError:
             return True
         except OSError:
-            # A daemon that died gives no events; one that is started again may bring them back.
+            # For example ENOTCONN: the daemon died and signals nothing.  It may be started again.
             return False
         return False
 
 
-def watch(listening: Listening, output: TextIO, title: str) -> None:
-    """Show what comes until the mount or the cgroup is gone; a BrokenPipeError where ``output`` is."""
-    if output.isatty() and os.environ.get("TERM", "dumb") not in ("", "dumb"):
-        _watch_on_screen(listening, output, title)
-    else:
-        _watch_in_lines(listening, output)
-
-
-def _watch_in_lines(listening: Listening, output: TextIO) -> None:
-    poll = _poll(listening, output)
+def _watch_in_lines(listeners: Listeners, output: TextIO) -> None:
+    """Write lines until the mount or the cgroup is gone."""
+    poll = _poll(listeners, output)
     gone = False
     while not gone:
         _wait(poll, output, None)
         moment = datetime.now().astimezone()
-        counts, gone = listening.read(LINES_SETTLE_SECONDS)
-        _write(output, render_lines(moment, counts))
+        counts, gone = listeners.read(_LINES_SETTLE_SECONDS)
+        terminal.write(output, screen.render_lines(moment, counts))
 
 
-def _watch_on_screen(listening: Listening, output: TextIO, title: str) -> None:
+def _watch_on_screen(listeners: Listeners, output: TextIO, title: str) -> None:
+    """Draw pictures until the mount or the cgroup is gone; at any end write a line of the totals."""
     tally = Tally()
     gone = False
-    poll = _poll(listening, output)
+    poll = _poll(listeners, output)
     try:
-        with _signals() as signals_fd, _screen(output):
+        with terminal.signal_pipe() as signals_fd, terminal.other_screen(output):
             poll.register(signals_fd, select.POLLIN)
             shown: list[str] = []
             while not gone:
                 picture = _picture(tally, output, title)
-                _write(output, render_changes(shown, picture))
+                terminal.write(output, screen.render_changes(shown, picture))
                 shown = picture
-                # The clock is the one thing that moves by itself.
+                # Until the next full second: without an event only the clock changes.
                 ready = _wait(poll, output, 1 - time.time() % 1)
                 if signals_fd in ready:
-                    _obey(os.read(signals_fd, 4096), output)
+                    terminal.obey_signals(os.read(signals_fd, 4096), output)
                     shown = []
                 if ready:
-                    counts, gone = listening.read(SCREEN_SETTLE_SECONDS)
+                    counts, gone = listeners.read(_SCREEN_SETTLE_SECONDS)
                     tally.add(time.monotonic(), counts)
     finally:
-        # The picture has gone with its screen.
-        _write(output, f"{title}: {render_summary(tally.total)}\n")
+        # The picture was on the other screen, which is gone.
+        terminal.write(output, f"{title}: {screen.render_summary(tally.total)}\n")
 
 
 def _picture(tally: Tally, output: TextIO, title: str) -> list[str]:
-    clock = datetime.now().astimezone().strftime("%H:%M:%S")
-    return render_picture(tally, _read_look(output), title, clock, time.monotonic())
+    clock = time.strftime("%H:%M:%S")
+    return screen.render_picture(tally, terminal.read_terminal(output), title, clock, time.monotonic())
 
 
-def _poll(listening: Listening, output: TextIO) -> select.poll:
+def _poll(listeners: Listeners, output: TextIO) -> select.poll:
     poll = select.poll()
-    for event_fd in listening.descriptors():
+    for event_fd in listeners.event_fds():
         poll.register(event_fd, select.POLLIN)
-    # No event is asked for: what comes unasked is that nobody is left to read.
+    # No event is asked for.  POLLERR and POLLHUP are reported in any case: nobody reads the output any more.
     poll.register(output, 0)
     return poll
 
 
 def _wait(poll: select.poll, output: TextIO, seconds: float | None) -> list[int]:
-    """Return the descriptors that are ready."""
+    """Return the descriptors that are ready; raise BrokenPipeError where nobody reads ``output`` any more."""
     ready = [fd for fd, _ in poll.poll(None if seconds is None else seconds * 1000)]
     if output.fileno() in ready:
         raise BrokenPipeError
     return ready
-
-
-def _read_look(output: TextIO) -> Look:
-    columns, rows = os.get_terminal_size(output.fileno())
-    # A terminal that was never told its size says 0.
-    return Look(columns or 80, rows or 24, not os.environ.get("NO_COLOR"), _has_blocks(output))
-
-
-def _has_blocks(output: TextIO) -> bool:
-    # Python writes UTF-8 where the locale is C; what the terminal reads is better told by the locale.
-    try:
-        for encoding in (output.encoding, locale.getencoding()):
-            "▁█".encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[int]:
-    """Let signals come in at a descriptor; SIGTERM ends the watch as Ctrl-C does."""
-    read_fd, write_fd = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    wakeup_fd = signal.set_wakeup_fd(write_fd, warn_on_full_buffer=False)
-    handlers = {
-        signal.SIGWINCH: lambda *_: None,
-        signal.SIGTSTP: lambda *_: None,
-        signal.SIGTERM: signal.default_int_handler,
-    }
-    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
-    try:
-        yield read_fd
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(wakeup_fd)
-        os.close(read_fd)
-        os.close(write_fd)
-
-
-def _obey(numbers: bytes, output: TextIO) -> None:
-    """Do as the signals say, and leave the screen empty."""
-    if signal.SIGTSTP in numbers:
-        _stop(output)
-    else:
-        _write(output, "\x1b[2J")
-
-
-def _stop(output: TextIO) -> None:
-    """Stop as Ctrl-Z would, with the shell's screen in place, until somebody continues us."""
-    _write(output, _LEAVE)
-    # The kernel's own way: it does not stop whom nobody could continue.
-    handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
-    os.kill(os.getpid(), signal.SIGTSTP)
-    signal.signal(signal.SIGTSTP, handler)
-    _write(output, _ENTER)
-
-
-@contextlib.contextmanager
-def _screen(output: TextIO) -> Iterator[None]:
-    _write(output, _ENTER)
-    try:
-        yield
-    finally:
-        _write(output, _LEAVE)
-
-
-def _write(output: TextIO, text: str) -> None:
-    try:
-        output.write(text)
-        output.flush()
-    except OSError as error:
-        if error.errno == errno.EIO:  # a terminal's way to say EPIPE
-            raise BrokenPipeError from None
-        raise

@@ -8,10 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pressurefs.cli.screen import (
-    Counts,
-    Look,
-    Separation,
-    Tally,
+    Terminal,
     render_age,
     render_changes,
     render_lines,
@@ -19,9 +16,10 @@ from pressurefs.cli.screen import (
     render_strip,
     render_summary,
 )
+from pressurefs.cli.tally import LevelCounts, Separation, Tally
 from pressurefs.pressure.levels import Level
 
-LOOK = Look(columns=80, rows=24, colour=False, blocks=True)
+TERMINAL = Terminal(columns=80, rows=24, colour=False, blocks=True)
 
 
 @pytest.mark.parametrize(
@@ -42,7 +40,7 @@ LOOK = Look(columns=80, rows=24, colour=False, blocks=True)
 def test_separation(heard: list[tuple[int, int, int]], told: list[tuple[int, int, int]]) -> None:
     """An event on several eventfds counts once, at its highest level; torn readings are corrected."""
     separation = Separation()
-    assert [separation.add(Counts(*one)) for one in heard] == told
+    assert [separation.add(LevelCounts(*one)) for one in heard] == told
 
 
 @given(st.lists(st.tuples(st.sampled_from(Level), st.integers(0, 2))))
@@ -55,7 +53,7 @@ def test_separation_comes_right(events: list[tuple[Level, int]]) -> None:
             if at <= level:
                 # Lower levels are incremented first, and never read later.
                 readings[number + min(at, lateness)][at] += 1
-    told = [separation.add(Counts(*one)) for one in readings]
+    told = [separation.add(LevelCounts(*one)) for one in readings]
     for level in Level:
         at_least = sum(event >= level for event, _ in events)
         assert sum(sum(one[level:]) for one in told) >= at_least
@@ -65,13 +63,13 @@ def test_separation_comes_right(events: list[tuple[Level, int]]) -> None:
 def test_tally() -> None:
     """Events leave the last second and the last minute, and stay in the total."""
     tally = Tally()
-    tally.add(100.0, Counts(3, 2, 1))
-    tally.add(150.0, Counts(10, 0, 0))
-    assert tally.since(149.5) == Counts(10, 0, 0)
-    assert tally.since(90.0) == Counts(13, 2, 1)
-    tally.add(300.0, Counts(1, 0, 0))
-    assert tally.since(240.0) == Counts(1, 0, 0)
-    assert tally.total == Counts(14, 2, 1)
+    tally.add(100.0, LevelCounts(3, 2, 1))
+    tally.add(150.0, LevelCounts(10, 0, 0))
+    assert tally.since(149.5) == LevelCounts(10, 0, 0)
+    assert tally.since(90.0) == LevelCounts(13, 2, 1)
+    tally.add(300.0, LevelCounts(1, 0, 0))
+    assert tally.since(240.0) == LevelCounts(1, 0, 0)
+    assert tally.total == LevelCounts(14, 2, 1)
     assert tally.age(Level.OOM, 301.0) == 201.0
     assert Tally().age(Level.LOW, 301.0) is None
 
@@ -81,7 +79,7 @@ def test_columns(seconds: float) -> None:
     """The last column is the current second, the first is a minute ago; older events are in no column."""
     tally = Tally()
     for at in (1000.0, 1000.0 + seconds, 1060.0):
-        tally.add(at, Counts(1, 0, 0))
+        tally.add(at, LevelCounts(1, 0, 0))
     columns = tally.columns(1060.0 - 60 % seconds, seconds)
     assert len(columns) == 60 / seconds
     assert sum(one.low for one in columns) == 2
@@ -92,16 +90,16 @@ def test_columns(seconds: float) -> None:
 def test_lines() -> None:
     """A line is a time, a level and a count, highest level first; a level without events has no line."""
     moment = datetime(2026, 11, 23, 18, 5, 9, 70_000, tzinfo=UTC)
-    assert render_lines(moment, Counts(2, 0, 1)).splitlines() == [
+    assert render_lines(moment, LevelCounts(2, 0, 1)).splitlines() == [
         "2026-11-23T18:05:09.070+00:00 oom +1",
         "2026-11-23T18:05:09.070+00:00 low +2",
     ]
-    assert render_lines(moment, Counts()) == ""
+    assert render_lines(moment, LevelCounts()) == ""
 
 
 def test_summary() -> None:
     """The summary names all levels."""
-    assert render_summary(Counts(2, 0, 1)) == "1 oom, 0 medium, 2 low"
+    assert render_summary(LevelCounts(2, 0, 1)) == "1 oom, 0 medium, 2 low"
 
 
 @pytest.mark.parametrize(
@@ -130,16 +128,16 @@ def test_strip() -> None:
     assert render_strip(counts, blocks=False) == " .::-=+*##@@"
 
 
-def picture(look: Look, title: str = "/mnt") -> list[str]:
+def picture(terminal: Terminal, title: str = "/mnt") -> list[str]:
     tally = Tally()
-    tally.add(1000.0, Counts(300, 0, 0))
-    tally.add(1040.0, Counts(5, 2, 0))
-    return render_picture(tally, look, title, "18:05:09", 1040.5)
+    tally.add(1000.0, LevelCounts(300, 0, 0))
+    tally.add(1040.0, LevelCounts(5, 2, 0))
+    return render_picture(tally, terminal, title, "18:05:09", 1040.5)
 
 
 def test_picture() -> None:
     """The picture as a whole."""
-    assert picture(LOOK) == [
+    assert picture(TERMINAL) == [
         "memory pressure: /mnt" + "18:05:09".rjust(59),
         "",
         "          last second  last minute        total    last event",
@@ -160,27 +158,32 @@ def test_picture() -> None:
 @pytest.mark.parametrize("rows", [1, 2, 4, 5, 9, 13, 50])
 def test_picture_fits(columns: int, rows: int) -> None:
     """No line is wider than the screen, and there are no more lines than rows."""
-    shown = picture(LOOK._replace(columns=columns, rows=rows))
+    shown = picture(TERMINAL._replace(columns=columns, rows=rows))
     assert len(shown) <= rows
     assert max(map(len, shown)) <= columns
 
 
 def test_small_picture() -> None:
     """On a screen with few rows the numbers of the levels remain."""
-    assert [row.split()[0] for row in picture(LOOK._replace(rows=4))] == ["memory", "oom", "medium", "low"]
-    assert [row.split()[0] for row in picture(LOOK._replace(rows=9))][5:] == ["a", "oom", "medium", "low"]
+    assert [row.split()[0] for row in picture(TERMINAL._replace(rows=4))] == [
+        "memory",
+        "oom",
+        "medium",
+        "low",
+    ]
+    assert [row.split()[0] for row in picture(TERMINAL._replace(rows=9))][5:] == ["a", "oom", "medium", "low"]
 
 
 def test_plain_terminal() -> None:
     """Without blocks everything is ASCII; without colour only text is sent."""
-    shown = "".join(picture(LOOK._replace(blocks=False), "/mnt/ü"))
+    shown = "".join(picture(TERMINAL._replace(blocks=False), "/mnt/ü"))
     assert shown.isascii()
     assert shown.isprintable()
 
 
 def test_colours() -> None:
     """With colour each row resets it at its end, and a level that never occurred is faint."""
-    rows = [row for row in picture(LOOK._replace(colour=True)) if row]
+    rows = [row for row in picture(TERMINAL._replace(colour=True)) if row]
     assert all(row.startswith("\x1b[") and row.endswith("\x1b[0m") for row in rows)
     assert rows[2].startswith("\x1b[2m")
     assert rows[3].startswith("\x1b[33m")
@@ -189,7 +192,7 @@ def test_colours() -> None:
 
 def test_title_commands_no_terminal() -> None:
     """Escape sequences in a path do not reach the terminal."""
-    assert "\x1b" not in picture(LOOK, "/mnt/\x1b]0;x\x07\udcff\n")[0]
+    assert "\x1b" not in picture(TERMINAL, "/mnt/\x1b]0;x\x07\udcff\n")[0]
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,20 @@
+# SPDX-License-Identifier: MIT
 """What mount(8) runs, ``mount.fuse.pressurefs``: by ``mount -t fuse.pressurefs`` and for a line of fstab.
 
-mount(8) wants an answer, 0 once the mount works; ``pressurefs mount`` serves in the foreground.  So that is
-started in a session of its own, waited for until it says that it is ready, and left behind.
+Owns the translation of mount options into arguments of ``pressurefs mount``, and the start of the daemon in
+the background.
 
-What it says until then is kept in a pipe, which holds 64 KB: for whoever typed the command if there will be
-no mount, else for logger(1), which reads on as long as the daemon lives.  A descriptor of the caller's must
-not stay open in the daemon: ``$(mount ... 2>&1)`` would wait for ever.
+mount(8) expects an exit code, 0 once the mount works; ``pressurefs mount`` serves in the foreground.  So the
+daemon is started in a session of its own, and this process ends when the daemon reports that it is ready.
 
-mount(8) unsets PATH, so the interpreter is our own.  The daemon's directory is /, where it keeps nobody's
-file system busy, and where nobody but root could put a module in its way.
+Until then the daemon's messages are kept in a pipe, which holds 64 KB.  If the mount fails, they are written
+to stderr; else logger(1) reads them, as long as the daemon lives.  No descriptor of the caller is allowed to
+stay open in the daemon: ``$(mount ... 2>&1)`` would wait for ever.
+
+mount(8) unsets PATH, so the daemon runs under the interpreter of this process.  Its working directory is /:
+there it keeps no file system busy, and only root can put a module there that Python would import.
+
+One thread.
 """
 
 import contextlib
@@ -22,17 +28,17 @@ from typing import NamedTuple
 from pressurefs import exitcodes
 from pressurefs.exitcodes import Exit
 
-# mount(8)'s exit codes.
+# The exit codes of mount(8).
 DONE = 0
 INVOCATION = 1
 SYSTEM = 2
 FAILURE = 32
 
-# Options of pressurefs mount that take a value; "debug" takes none.
+# The options of pressurefs mount that take a value; "debug" takes none.
 _OWN_OPTIONS = frozenset({"source", "profile", "cgroup", "proc"})
 
-# What fstab says to others, and what means nothing where nothing is stored.
-_OPTIONS_OF_OTHERS = frozenset(
+# Options in fstab for other programs, and options without a meaning for a file system that stores nothing.
+_IGNORED_OPTIONS = frozenset(
     {
         *("defaults", "rw", "auto", "noauto", "nofail", "_netdev", "comment", "helper", "uhelper"),
         *("user", "nouser", "users", "nousers", "owner", "noowner", "group", "nogroup"),
@@ -40,11 +46,16 @@ _OPTIONS_OF_OTHERS = frozenset(
         *("diratime", "nodiratime", "iversion", "noiversion", "mand", "nomand", "silent", "loud"),
     }
 )
-_PREFIXES_OF_OTHERS = ("x-", "X-")
+_IGNORED_PREFIXES = ("x-", "X-")
 
 
 class MountCall(NamedTuple):
-    """What mount(8) asks for: the directory, the arguments of pressurefs mount, how to go about it."""
+    """What mount(8) asks for.
+
+    ``directory``: an absolute path.  ``arguments``: those of pressurefs mount.  ``namespace``: the path of
+    the mount namespace to mount in, None for that of this process.  ``fake``: mount nothing.  ``verbose``:
+    print the command.
+    """
 
     directory: str
     arguments: list[str]
@@ -54,7 +65,7 @@ class MountCall(NamedTuple):
 
 
 def main() -> int:
-    """Mount, and return an exit code of mount(8)'s."""
+    """Mount as the arguments of the process say; return an exit code of mount(8)."""
     try:
         call = parse_call(sys.argv[1:])
     except Exit as ended:
@@ -71,12 +82,12 @@ def main() -> int:
 
 
 def parse_call(words: Sequence[str]) -> MountCall:
-    """Read ``spec dir [-sfnv] [-N namespace] [-o options] [-t type]``; Exit with INVOCATION."""
+    """Parse ``spec dir [-sfnv] [-N namespace] [-o options] [-t type]``; raises Exit with INVOCATION."""
     try:
         flags, operands = getopt.gnu_getopt(list(words), "sfnvN:o:t:")
     except getopt.GetoptError as error:
         raise Exit(INVOCATION, "mount.fuse.pressurefs", error.msg) from None
-    if len(operands) != 2:  # noqa: PLR2004, the source, which means nothing, and the directory
+    if len(operands) != 2:  # noqa: PLR2004, the source, which has no meaning, and the directory
         raise Exit(INVOCATION, "mount.fuse.pressurefs", "wants what mount(8) gives: none DIR [-o OPT,...]")
     given = dict(flags)
     lists = [value for flag, value in flags if flag == "-o"]
@@ -90,7 +101,7 @@ def parse_call(words: Sequence[str]) -> MountCall:
 
 
 def _translate(options: str) -> Iterator[str]:
-    """Yield arguments of pressurefs mount; what is neither ours nor for others is left to FUSE."""
+    """Yield the arguments of pressurefs mount; an option that is neither ours nor ignored goes to FUSE."""
     own: dict[str, str] = {}
     for_fuse = []
     for option in filter(None, options.split(",")):
@@ -100,8 +111,8 @@ def _translate(options: str) -> Iterator[str]:
         elif name in _OWN_OPTIONS:
             own[name] = value
         elif name == "speed" and "source" in own:
-            own["source"] += f",{option}"  # the comma in replay:FILE,speed=X is the source's
-        elif name not in _OPTIONS_OF_OTHERS and not name.startswith(_PREFIXES_OF_OTHERS):
+            own["source"] += f",{option}"  # replay:FILE,speed=X was split at its comma
+        elif name not in _IGNORED_OPTIONS and not name.startswith(_IGNORED_PREFIXES):
             for_fuse.append(option)
     yield from (f"--{name}={value}" for name, value in own.items())
     if for_fuse:
@@ -114,7 +125,7 @@ def _render_command(call: MountCall) -> list[str]:
 
 
 def _mount(directory: str, command: Sequence[str]) -> int:
-    """Start the daemon, and return when its mount answers or it has ended."""
+    """Start the daemon; return an exit code when its mount answers or the daemon has ended."""
     ready_read, ready_write = os.pipe()
     with os.fdopen(ready_read, "rb") as ready:
         try:
@@ -130,8 +141,8 @@ def _mount(directory: str, command: Sequence[str]) -> int:
     if answers:
         _log_from(daemon.stderr.fileno(), daemon.pid)
         return DONE
-    said = daemon.stderr.read() or b"pressurefs: %b: the mount does not answer\n" % os.fsencode(directory)
-    os.write(sys.stderr.fileno(), said)
+    messages = daemon.stderr.read() or b"pressurefs: %b: the mount does not answer\n" % os.fsencode(directory)
+    os.write(sys.stderr.fileno(), messages)
     return INVOCATION if daemon.wait() == exitcodes.USAGE else FAILURE
 
 
@@ -148,7 +159,7 @@ def _start_daemon(command: Sequence[str], ready_fd: int) -> subprocess.Popen[byt
 
 
 def _log_from(stderr_fd: int, pid: int) -> None:
-    """Hand on to syslog what the daemon says; without logger(1) it goes nowhere."""
+    """Start logger(1), which sends the daemon's messages to syslog; without it they are lost."""
     with contextlib.suppress(OSError):
         subprocess.Popen(
             ["logger", "--tag", f"pressurefs[{pid}]", "--priority", "daemon.info"],

@@ -18,6 +18,7 @@ import pressurefs
 
 PACKAGE = "pressurefs"
 FOLDER = Path(pressurefs.__file__).parent
+CHECKOUT = FOLDER.parent
 
 # What is neither the standard library nor written in Python here, and the only modules that import it.
 OUTSIDE = {
@@ -91,6 +92,23 @@ def packages() -> list[Path]:
     return sorted({path.parent for path in MODULES.values()})
 
 
+def source_files() -> Iterator[Path]:
+    """Yield every file of this checkout that is a program or a part of one."""
+    for folder in (FOLDER, *(CHECKOUT / name for name in ("tests", "scripts", ".ci"))):
+        yield from (path for path in folder.rglob("*") if path.is_file() and is_source(path))
+    yield from CHECKOUT.glob("*.py")
+
+
+def is_source(path: Path) -> bool:
+    """Tell whether a file is written by people in a programming language, by its suffix or its #! line."""
+    if path == FOLDER / "_native.c":
+        return False  # cffi writes it, at each build
+    if path.suffix in {".py", ".pyi", ".c", ".h", ".sh", ".bash", ".bats"}:
+        return True
+    with path.open("rb") as file:
+        return file.read(2) == b"#!"
+
+
 def test_parts_import_in_one_direction() -> None:
     """The parts can be put in an order in which each imports only parts before it."""
     try:
@@ -120,6 +138,17 @@ def test_folder_says_what_it_is_for(folder: Path) -> None:
     docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_bytes()))
     assert docstring is not None
     assert re.fullmatch(r".{10,}\.", docstring.splitlines()[0])
+
+
+def test_source_files_name_their_license() -> None:
+    """Each source file has its SPDX line first, or second where the first is the #! line."""
+    first_lines = {path: path.read_text().splitlines()[:2] for path in source_files()}
+    missing = [
+        str(path.relative_to(CHECKOUT))
+        for path, lines in first_lines.items()
+        if not any("SPDX-License-Identifier: MIT" in line for line in lines)
+    ]
+    assert sorted(missing) == []
 
 
 @pytest.mark.parametrize(("outside", "modules"), OUTSIDE.items())

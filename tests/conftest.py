@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Fixtures of all lanes."""
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from pressurefs.daemon.log import StderrHandler
 from pressurefs.filesystem.fuse.selection import FUSE_VARIABLE, BindingUnavailable, open_binding
 from tests.support.lanes import leave_out
 from tests.support.mounted import SERVED, Mounted, mounted
@@ -59,6 +61,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print how many mounts each libfuse has served, read from the daemons' maps."""
     for library, count in SERVED.items():
         terminalreporter.write_line(f"{count} mounts were served by {library}")
+
+
+@pytest.fixture(autouse=True)
+def log_as_before() -> Iterator[None]:
+    """A command that a test runs in this process sends the log to stderr; no later test's lines go there."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    for handler in [one for one in root.handlers if isinstance(one, StderrHandler) and one not in handlers]:
+        root.removeHandler(handler)
+    root.setLevel(level)
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * What the kernel's own vmpressure() is told, added up in the kernel: the
- * daemon is woken for full windows and for signs of a low priority, and only
- * where somebody listens.
+ * Reads the arguments of the kernel's own vmpressure() and adds them up in the kernel.
+ * The daemon is woken for full windows and for a low scan priority, and only where the
+ * cgroup or an ancestor has listeners.
  *
  * A reader who knows mm/vmpressure.c finds here
  *
@@ -10,26 +10,25 @@
  *	vmpressure_prio()	give_up(): the injection by priority
  *	vmpressure_work_fn()	judge(): where the kernel itself judges
  *
- * and the arithmetic and the walk to the listeners in fanout.c. Where vmpressure()
+ * and the arithmetic and the walk to the listeners in native/. Where vmpressure()
  * is gone there are the tracepoints of mm/vmscan.c, see shrunk(). What differs:
  *
- * - The window is taken when it is full. The kernel's worker takes what has come
- *   together when it runs, which under load is more than a window: fewer events,
- *   later.
- * - Window and priority are pressurefs's own, and may be turned. So the (512, 0)
+ * - The window is taken when it is full. The kernel's worker takes what has been added
+ *   up when it runs, which under load is more than a window: fewer events, later.
+ * - Window and priority are pressurefs's own, and can be changed. So the (512, 0)
  *   that vmpressure_prio() hands to vmpressure() at priority 3 is left out, and
  *   (window, 0) is added at the priority that was asked for.
  * - Reclaim without `tree` is for socket buffers, and is not counted; nor is it
  *   in the kernel's events. But where the multi-generational LRU reclaims for the
  *   machine, it calls without `tree` only, cgroup by cgroup, from shrink_one(): the
- *   kernel's own root cgroup then hears of priority alone. That is counted here, as
- *   the machine's.
+ *   kernel's own root cgroup then has only the events of the priority. That reclaim is
+ *   counted here, as the machine's.
  *
  * Some facts about where this runs
  *
  * The arguments are found by their names, in the kernel's own type information,
- * by sources/bpf.py: `order` came in between after Linux 6.12, and is asked about
- * for socket buffers only. Offsets in the kernel's structures are relocated when
+ * by sources/bpf_program.py: `order` came in between after Linux 6.12, and is used for
+ * socket buffers only. Offsets in the kernel's structures are relocated when
  * this is loaded (CO-RE).
  *
  * Nothing is allocated here. A BPF program that preempts itself on one processor is
@@ -51,7 +50,7 @@ struct task_struct {
 /* vmpressure_level_critical_prio of mm/vmpressure.c. */
 #define KERNEL_PRIORITY 3
 
-#define TASKS_MAX 4096 /* that reclaim at one moment; each is as good as on a processor */
+#define TASKS_MAX 4096 /* that reclaim at the same time; each of them has a processor */
 
 /* Set before this is loaded. */
 const volatile struct pfs_known known;

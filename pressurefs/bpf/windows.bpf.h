@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0-only */
 /*
- * The windows of all cgroups, and who is told when one is full.
+ * The windows of all cgroups, and the ring buffer that full ones go to.
  *
- * A window is in a table of fixed size, whose longest untouched row makes room for a
- * new one. Whoever fills it takes it, whole, and says so to the daemon, unless
- * nobody listens there or above. What finds no room in the ring buffer is put back.
+ * A window is in a table of fixed size, whose least recently used row makes room for a
+ * new one. The task that fills a window takes it, whole, and writes it into the ring
+ * buffer, unless neither its cgroup nor an ancestor has listeners. A window that finds
+ * no room in the ring buffer is put back.
  */
 
 #ifndef PFS_WINDOWS_BPF_H
@@ -48,13 +49,13 @@ struct mem_cgroup {
 	struct vmpressure vmpressure;
 } KERNEL_STRUCTURE;
 
-/* As many as are mirrored with their samples: nobody nests deeper but to make us walk. */
+/* As many as are sampled by the source vmstat. Deeper nesting only occurs as an attack on this walk. */
 #define LEVELS_MAX 128
 
 #define WINDOWS_MAX 16384
 #define LISTENING_MAX 65536
-/* Some 290 windows. What finds no room is judged with what comes, as the kernel's worker
- * does when it is late: nobody hears of what was long ago. */
+/* Some 290 windows. A window that finds no room is judged together with later pages, as
+ * the kernel's worker does when it is late: no listener is signalled for old reclaim. */
 #define RING_BYTES (16 * 1024)
 
 /* A window's pages in one number, so that both are added and taken at once. */

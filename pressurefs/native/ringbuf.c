@@ -9,8 +9,8 @@
  * read), one that the kernel writes (how far it has written), then the records,
  * mapped twice in a row so that none is ever torn at the end. A record begins
  * with its length; the highest bit says that it is still being written, the next
- * one that it was given up. The map can be polled: who waits is awakened when a
- * record is committed that is the next to be read. So the position is stored after
+ * one that it was given up. The map can be polled: a waiting thread is woken when
+ * the record that is the next to be read is committed. So the position is stored after
  * each record. A record that is still being written makes the map readable, too;
  * a thread of real-time priority that came back for it at once could keep its
  * writer from the processor for ever. Hence EPOLLET, which waits for the commit.
@@ -34,8 +34,8 @@ struct pfs_reader {
 	int wait_fd; /* the map of the ring buffer */
 	int stop_fd;
 	int epoll_fd;
-	int told_fd; /* an eventfd: there is something for Python */
-	int cold_fd; /* an eventfd: there are listeners to warm up for */
+	int told_fd; /* an eventfd that says that windows were judged */
+	int cold_fd; /* an eventfd that says that there are cold listeners */
 	size_t page_size;
 	size_t ring_bytes;
 	uint64_t *consumed;
@@ -45,7 +45,7 @@ struct pfs_reader {
 	pthread_t thread;
 };
 
-/* Whether there was anything. */
+/* Whether a window was read. */
 static bool pfs_reader_drain(struct pfs_reader *reader)
 {
 	uint64_t at = *reader->consumed;

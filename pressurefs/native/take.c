@@ -14,7 +14,7 @@
 #define PFS_PIDFD_THREAD O_EXCL
 
 /* Refuse with EINVAL what /proc does not show as an eventfd, before anything is
- * taken.  This asks nothing of the file: see caller.py. */
+ * taken.  This asks nothing of the file: see signaller/writer.py. */
 int pfs_look(int tid, int target_fd)
 {
 	static const char eventfd_link[] = "anon_inode:[eventfd]";

@@ -4,12 +4,12 @@
  *
  * Some facts about an eventfd and an io_uring
  *
- * IORING_REGISTER_EVENTFD makes a ring hold the eventfd's context: the counter
- * and its wait queue, not the open file.  A completion on the ring adds one to
+ * IORING_REGISTER_EVENTFD makes an io_uring hold the eventfd's context: the counter
+ * and its wait queue, not the open file.  A completion adds one to
  * the counter by the path that the kernel itself uses (eventfd_signal): it
  * never blocks, and a full counter saturates at 2^64-1, which pollers see as
- * POLLERR.  The last close of the eventfd is a real last close, whatever rings
- * there are; a signal after that adds to a counter that nobody can read.
+ * POLLERR.  The last close of the eventfd is a real last close, whatever
+ * io_urings there are; a signal after that adds to a counter that no process can read.
  *
  * The kernel signals once for a system call, not once for a completion: five
  * NOPs in one io_uring_enter add one.  So a signal is one NOP, one enter.
@@ -18,8 +18,8 @@
  * places here, and a full one posts to an overflow list instead: the queue is
  * emptied after each NOP.
  *
- * A ring allocates its first requests when it is first used.  Under the memory
- * pressure that we report, that allocation would wait for reclaim; so a ring is
+ * An io_uring allocates its first requests when it is first used.  Under the memory
+ * pressure that we report, that allocation would wait for reclaim; so an io_uring is
  * used once before the eventfd is tied to it, and signals recycle that request.
  */
 
@@ -111,7 +111,7 @@ void pfs_uring_close(struct pfs_uring *uring)
 	errno = saved;
 }
 
-/* A ring that is tied to nothing yet. */
+/* An io_uring that is tied to no eventfd yet. */
 struct pfs_uring *pfs_uring_open(void)
 {
 	struct io_uring_params params;
@@ -130,14 +130,14 @@ struct pfs_uring *pfs_uring_open(void)
 	return uring;
 }
 
-/* Tie a ring to an eventfd's counter.  The kernel says what is no eventfd:
+/* Tie an io_uring to an eventfd's counter.  The kernel refuses what is no eventfd:
  * EINVAL, or EBADF for one that was opened with O_PATH. */
 int pfs_uring_tie(struct pfs_uring *uring, int event_fd)
 {
 	return (int)syscall(SYS_io_uring_register, uring->fd, IORING_REGISTER_EVENTFD, &event_fd, 1);
 }
 
-/* Let go of the counter, if there is one; the ring may be tied to another. */
+/* Untie the counter, if there is one; the io_uring can be tied to another. */
 int pfs_uring_untie(struct pfs_uring *uring)
 {
 	int untied = (int)syscall(SYS_io_uring_register, uring->fd, IORING_UNREGISTER_EVENTFD, NULL, 0);
@@ -145,7 +145,7 @@ int pfs_uring_untie(struct pfs_uring *uring)
 	return untied < 0 && errno == ENXIO ? 0 : untied;
 }
 
-/* Tie a ring to what was taken, add its row, close it.  Answers the step that
+/* Tie an io_uring to what was taken, add its row, close it.  Answers the step that
  * failed, with its errno, or PFS_KEPT.  What is no eventfd, PFS_TIE and EINVAL,
  * stays open: see Taker. */
 int pfs_uring_keep_taken(struct pfs_uring *uring, struct pfs_rows *rows, int taken, uint64_t token)

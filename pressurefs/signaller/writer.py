@@ -1,18 +1,18 @@
 # SPDX-License-Identifier: MIT
 """The process that is blocked in write(2), as /proc shows it.
 
-FUSE names the writing *thread*.  While it waits for our answer it cannot go away, not even by
-SIGKILL, so its number cannot come to mean another; after the answer it means nothing.
+FUSE names the writing *thread*.  While the thread waits for our answer it cannot end, not even by SIGKILL, so
+its number cannot come to mean another thread; after the answer the number means nothing.
 
 Descriptors are looked up in that thread's own table: /proc/<tid>/fd works for a thread that does
 not lead its process, although a listing of /proc does not show it.  No descriptor of the caller is
-opened or duplicated here, and nothing is asked of the file behind one, which may be of a file system
-whose server never answers.  That rules out most ways to look:
+opened or duplicated here, and no call reaches the file behind one: its file system can have a server that
+never answers.  That rules out most system calls:
 
-- readlink(2) and lstat(2) of /proc/<tid>/fd/<n> are /proc's own; the link's permission bits are those
-  of the open mode, none for O_PATH.  readlink waits for a process that is executing a program, which
-  the writer's cannot be: that would wait for the writing thread;
-- statx(2) through it, told not to synchronise, gives what the kernel has cached of the inode;
+- readlink(2) and lstat(2) of /proc/<tid>/fd/<n> are answered by /proc itself; the link's permission bits are
+  those of the open mode, none for O_PATH.  readlink waits for a process that is executing a program; the
+  writer's process cannot be, since execve(2) would wait for the writing thread;
+- statx(2) through it, told not to synchronise, returns what the kernel has cached of the inode;
 - fdinfo is *not* harmless: an epoll set's takes a lock that its owner can keep for ever, and is as long
   as its owner likes.
 """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The BPF program vmpressure.bpf.c: loaded, attached, and given what it must know of this kernel.
 
-Some facts about being allowed to
+Some facts about loading and attaching
 
 Loading takes CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, and a kernel that describes itself
 (CONFIG_DEBUG_INFO_BTF).  A kernel that is locked down for confidentiality lets no BPF program read its
@@ -10,7 +10,7 @@ memory, not root's either.
 vmpressure() has been there since 2013 and got one argument more after Linux 6.12; so arguments are found by
 name.  vmpressure_prio() may be missing where cgroup v1 was left out, and with it the signs of priority;
 vmpressure_work_fn() as well, or it is there and never runs; vmpressure_calc_level() is short, and a compiler
-may have put it inside.  shrink_one() is the multi-generational LRU's.
+can have put it inside.  shrink_one() is the multi-generational LRU's.
 """
 
 import contextlib
@@ -65,7 +65,7 @@ _BTF = Path("/sys/kernel/btf/vmlinux")
 
 
 class VmpressureProgram:
-    """The program at work, and the thread that hears of it.  Lives until closed.
+    """The attached program, and the thread that reads its windows.  Lives until closed.
 
     ``windows``: where they are counted; by tracepoints in place of our own if there is no vmpressure(), or it
     cannot be attached to.  ``why_not_all``: why something that this kernel has could not be attached to, or

@@ -1,26 +1,42 @@
 # SPDX-License-Identifier: MIT
-"""Reclaim at the limits of cgroups, sampled from cgroup v2's files: whose it is, and what one look finds.
+"""Reclaim at the limits of cgroups, sampled from cgroup v2's files: whose limit it was, and how many pages.
 
 Some facts about these files, measured on Linux 6.1 and 6.12 with two emulated processors:
 
-- memory.stat counts for the owner of a page, whoever wanted it: reclaim at the limit of an ancestor and
-  the machine's own stand in it beside the cgroup's own.  What tells them apart is memory.events.local,
-  whose ``max`` or ``high`` moves in the cgroup whose limit was reached; memory.events has its descendants'
+- memory.stat charges the owner of a page, whatever the reclaim was for: reclaim at the limit of an ancestor
+  and
+  the machine's own reclaim are in it beside the cgroup's own.  memory.events.local distinguishes them: its
+  ``max`` or ``high`` moves in the cgroup whose limit was reached; memory.events has those of the descendants
   too (not where cgroup2 is mounted with memory_localevents).  kswapd works for the machine alone, so
-  pgscan_kswapd is never a limit's.  Proactive reclaim moves no event.
-- ``max`` and ``high`` move before the reclaim that they begin.  Of the pages scanned in a stream 2 to 28 in
-  100 were seen in a later look than the event, in a thrash up to half: one pass went on for 370 ms.
+  pgscan_kswapd never belongs to a limit.  Proactive reclaim moves no event.
+- ``max`` and ``high`` move before the reclaim that they begin.  Of the pages scanned in a stream, 2 to 28 in
+  100 showed in a later reading than the event, in a thrash up to half: one pass went on for 370 ms.
 - memory.stat is not of this moment: the kernel adds up what its processors have counted when 64 changes a
   processor have come together, else every 2 s.  On two processors 7 to 71 pages were missing on average,
   on many it can be more than a window.  memory.events is exact.
 - memory.events can be polled: POLLPRI at once when a limit is reached in the cgroup or below, then at most
-  every 10 ms.  So an idle cgroup is not looked at at all.  What was scanned before the alarm cannot be told
-  from an hour of the machine's reclaim, and is not counted: 0 to 140 pages.
+  every 10 ms.  So an idle cgroup is not read at all.  Pages scanned before the alarm cannot be distinguished
+  from an hour of the machine's reclaim, and are not counted: 0 to 140 pages.
 - When reclaim has failed 16 times on end ``oom`` moves, and the OOM killer begins.  ``max`` that moves while
-  nothing is reclaimed is no sign of that: a plain stream did so 13 times on end, and in six of six bombs
-  no look saw it before ``oom``.
-- The files of a removed cgroup, held open, give ENODEV.  Its removal wakes nobody who polls them.
+  nothing is reclaimed is no sign of that: in a plain stream it did so 13 times on end, and in six of six
+  bombs no reading showed it before ``oom``.
+- The files of a removed cgroup, held open, give ENODEV.  Its removal does not wake a process that polls them.
 - cgroup v1 has none of these files.  Nothing is sampled there.
+
+An example: /a has memory.max, /a/b is its child, both are read 2 ms after the last reading.  The limit of /a
+was reached once, and 300 pages were scanned for it, 200 of them in /a/b:
+
+    /a/memory.events          max 1 more       tree of /a      300 scanned, max 1
+    /a/memory.events.local    max 1 more       own of /a       max 1
+    /a/memory.stat            300 more
+    /a/b/memory.events        nothing          tree of /a/b    200 scanned
+    /a/b/memory.stat          200 more
+
+/a is read first.  No event moved in /a/b, so nothing is counted there: ``below`` is 0, and the ``rest`` of
+/a, its tree without its own events and without what was counted below, is 300 pages: Sample("/a", 300).  If
+/a/b had its own event, its 200 pages would be Sample("/a/b", 200) and the rest of /a 100.  Where memory.stat
+of /a is late and shows 150 of the 300, the rest is -50 after the child's 200: no sample, and ``_ahead`` keeps
+the -50, so that the 150 pages which show later count as 100.
 """
 
 import contextlib
@@ -44,10 +60,11 @@ from pressurefs.sources.memory_files import (
     parse_stat,
 )
 
-# So long after ``max`` or ``high`` has moved what is scanned is that limit's: above the 370 ms of one pass.
+# For this long after ``max`` or ``high`` has moved, scanned pages belong to that limit: above the 370 ms of a
+# pass.
 LIMIT_SECONDS = 0.5
 
-# ... and so long where nobody else is at work in the cgroup: memory.stat may be 2 s late.
+# ... and for this long where no other reclaim is at work in the cgroup: memory.stat can be 2 s late.
 LATE_SECONDS = 2.5
 
 # ``oom`` is 16 failures on end.  What was reclaimed before dilutes the first sample of priority 0, in one of
@@ -58,7 +75,7 @@ FILES = ("memory.events", "memory.events.local", "memory.stat")
 
 
 class SampledCgroup:
-    """A cgroup that is sampled: its files, and what the last look found.  Lives until closed."""
+    """A cgroup that is sampled: its files, and what the last reading found.  Lives until closed."""
 
     def __init__(self, place: Place, root: CgroupRoot) -> None:
         """Raise OSError where there is no such cgroup, or it has no memory controller."""
@@ -67,10 +84,10 @@ class SampledCgroup:
         self.parent: SampledCgroup | None = None  # the nearest of its ancestors that is sampled
         self.children: list[SampledCgroup] = []
         self.due = math.inf
-        self.idle_seconds = math.inf  # with an alarm there is no need to look
+        self.idle_seconds = math.inf  # with an alarm there is no need to read
         self._looked_at = self._reached_at = self._busy_until = -math.inf
         self._reached = path  # the limit that was reached last
-        # What was counted below and is not seen in these files yet: nowhere above zero.
+        # What was counted below and these files do not show yet: always <= 0.
         self._ahead = NOTHING
         self._pages = NOTHING
         with contextlib.ExitStack() as opened:
@@ -92,14 +109,14 @@ class SampledCgroup:
         self._files.close()
 
     def was_reached(self) -> bool:
-        """Tell whether a limit, here or below, was reached since the last look.  OSError where it is gone."""
+        """Tell whether a limit here or below was reached since the last reading.  OSError if it is gone."""
         return parse_events(self._tree_file.read()) != self._tree
 
     def read(self) -> tuple[Counts, Counts]:
-        """Return what has moved since the last look: here and below, and the events of this cgroup alone.
+        """Return what has moved since the last reading: here and below, and the events of this cgroup alone.
 
         OSError where the cgroup is gone.  An ancestor is read before its descendants, and events before
-        the pages that they begin: so what is missing is seen by the next look, and nothing is seen twice.
+        the pages that they begin: what is missing shows in the next reading, and nothing shows twice.
         """
         tree, own = parse_events(self._tree_file.read()), parse_events(self._own_file.read())
         pages = parse_stat(self._stat_file.read())
@@ -108,11 +125,11 @@ class SampledCgroup:
         return moved[0].above(0), moved[1].above(0)
 
     def own_limit_reached(self, now: float) -> bool:
-        """Tell whether this cgroup reclaims, so that what is scanned below may be on its account."""
+        """Tell whether this cgroup reclaims at its own limit: pages scanned below can be on its account."""
         return self._reached == self.path and now - self._reached_at <= LIMIT_SECONDS
 
     def count(self, now: float, own: Counts, rest: Counts, patience: float) -> list[Sample]:
-        """Return the samples of one look.
+        """Return the samples of one reading.
 
         ``own``: the events of this cgroup.  ``rest``: what moved here and below and is neither own events
         nor counted below.  ``patience``: how long after an event pages are its limit's.
@@ -122,7 +139,7 @@ class SampledCgroup:
         if own.reached() or rest.reached():
             self._reached = self.path if own.reached() else self.path + BELOW
             self._reached_at = self._busy_until = now
-        # The first look after a while finds what was scanned in all that time, by whomever.
+        # The first reading after a while finds what was scanned in all that time, for whatever reason.
         is_known = now - self._looked_at <= LIMIT_SECONDS
         self._looked_at = now
         samples = []
@@ -141,7 +158,7 @@ class SampledCgroup:
 
 
 class CgroupLook:
-    """One look at all cgroups that are due, and what it found."""
+    """One reading of all cgroups that are due, and what it found."""
 
     def __init__(self, now: float, due: Iterable[SampledCgroup], *, is_stalled: bool) -> None:
         self.now = now
@@ -149,13 +166,13 @@ class CgroupLook:
         self.samples: list[Sample] = []
         self.looked: list[SampledCgroup] = []
         self.gone: list[SampledCgroup] = []
-        # Who looks at a cgroup looks at its ancestors too: they share what is counted.
+        # The ancestors are read too: they share what is counted.
         self._due = set(due)
         for cgroup in list(self._due):
             self._due.update(_ancestors(cgroup))
 
     def run(self) -> None:
-        """Look, from the topmost of them down."""
+        """Read, from the topmost of them down."""
         for cgroup in [one for one in self._due if one.parent is None]:
             self._look(cgroup, disturbed=self._is_stalled)
 
@@ -193,4 +210,4 @@ def _was_reached(cgroup: SampledCgroup) -> bool:
     try:
         return cgroup.was_reached()
     except OSError:
-        return True  # looking at it will tell that it is gone
+        return True  # reading it finds out that it is gone

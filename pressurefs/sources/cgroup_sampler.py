@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The cgroups that are sampled: which are open, and when each is looked at.
+"""The cgroups that are sampled: which are open, and when each is read.
 
-memcg.py has what a look finds, and the facts about the files.
+cgroup_limits has what a reading finds, and the facts about the files.
 """
 
 import itertools
@@ -21,19 +21,19 @@ from pressurefs.sources.memory_files import FAR_SECONDS, NEAR_SECONDS
 
 _log = logging.getLogger("pressurefs.sampler")
 
-# Nobody nests cgroups so deep but to make us walk; cgroup v2 allows any number.
+# Deeper nesting only occurs as an attack on the walk upwards; cgroup v2 allows any number.
 LEVELS_MAX = 128
 
-# What could not be opened, for want of descriptors, watches or memory or because it has no files just now, is
-# tried again after so long.
+# A cgroup that could not be opened, for want of descriptors, watches or memory or because it has no files at
+# the moment, is tried again after this time.
 RETRY_SECONDS = 1.0
 
 # When the memory controller is switched off the files go, and their alarm with them, while the cgroup stays.
-# So often it is asked whether they are there: that is an epoll_ctl(2) each.
+# This is how often each is checked: one epoll_ctl(2).
 ASK_SECONDS = 10.0
 
-# To see which cgroups there are right below the top takes 1.4 ms where there are 2,000.  The more it takes
-# the less often that is done, to stay at this share of one core.
+# To list the cgroups right below the top takes 1.4 ms where there are 2,000.  The longer it takes the less
+# often they are listed, to stay at this share of one core.
 LISTING_CORE_SHARE = 0.0005
 
 # Cgroups right below the top may take this share of our descriptors, for listeners at the top.
@@ -41,7 +41,7 @@ _DESCRIPTORS_SHARE = 0.5
 
 
 class CgroupSampler:
-    """Samples of the cgroups that somebody listens to.  Lives until closed.
+    """Samples of the cgroups that have listeners.  Lives until closed.
 
     For the listeners at the top that want to hear of limits below, the cgroups right below the top are
     sampled, each under its own name.
@@ -55,9 +55,9 @@ class CgroupSampler:
         self._cgroups: dict[str, SampledCgroup] = {}
         self._by_fd: dict[int, SampledCgroup] = {}
         self._awake: set[SampledCgroup] = set()
-        self._open_at = math.inf  # when to see again which cgroups are to be open
+        self._open_at = math.inf  # when to check again which cgroups are to be open
         self._ask_at = -math.inf
-        self._list_seconds = FAR_SECONDS  # between two looks at which there are right below the top
+        self._list_seconds = FAR_SECONDS  # between two listings of those right below the top
         self._was_short = False
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._below_top_max = int(soft * _DESCRIPTORS_SHARE) // len(FILES)
@@ -71,11 +71,11 @@ class CgroupSampler:
         """Sample these cgroups and no others; "/" stands for limits anywhere below the top."""
         # Of two by the same name the one that was made later lives.
         self._listened = dict(sorted(listened))
-        # The first look, which knows the time, tells when the next is due.
+        # The first reading, which knows the time, sets when the next is due.
         self._open_at = math.inf if self._hold_open() == math.inf else -math.inf
 
     def read(self, now: float, *, is_stalled: bool) -> list[Sample]:
-        """Look at the cgroups that are due; return what was scanned at their limits.
+        """Read the cgroups that are due; return what was scanned at their limits.
 
         ``is_stalled``: the machine's own reclaim, too, has made allocations wait within LIMIT_SECONDS.
         """
@@ -100,7 +100,7 @@ class CgroupSampler:
         return look.samples
 
     def next_read(self) -> float:
-        """Return when a look is due, infinity where the alarm is to be waited for."""
+        """Return when a reading is due, infinity where the alarm is to be waited for."""
         return min(self._open_at, min((cgroup.due for cgroup in self._awake), default=math.inf))
 
     def close(self) -> None:
@@ -125,7 +125,7 @@ class CgroupSampler:
         return self._below_top
 
     def _hold_open(self) -> float:
-        """Have those open that are to be sampled; return after how long to see again."""
+        """Open the cgroups that are to be sampled, close the others; return after how long to check again."""
         wanted = self._list_below_top() | self._listened
         closed = [one for one in self._cgroups.values() if wanted.get(one.path) != one.birth]
         for cgroup in closed:
@@ -144,7 +144,7 @@ class CgroupSampler:
                 if error.errno in SHORTAGES:
                     self._tell_shortage(f"{place.cgroup} is not sampled: {error.strerror}")
                     seconds = RETRY_SECONDS
-                    break  # what one could not have the next cannot have either
+                    break  # the next would meet the same shortage
                 if place.cgroup in self._listened:
                     seconds = RETRY_SECONDS
         if closed or len(self._cgroups) > before:
@@ -165,7 +165,7 @@ class CgroupSampler:
             raise
 
     def _ask(self) -> None:
-        """Have the alarm of each that has one ring where its files are gone."""
+        """Make the alarm of each cgroup ring whose files are gone."""
         for cgroup in self._cgroups.values():
             if cgroup.idle_seconds == math.inf:
                 self._epoll.modify(cgroup.alarm_fd, select.EPOLLPRI)

@@ -8,9 +8,9 @@ from typing import NamedTuple, Self
 
 from pressurefs.sources import SourceUnavailable
 
-BUSY_SECONDS = 0.002  # between looks while pages are scanned ...
-BUSY_LINGER_SECONDS = 0.05  # ... and so long after: reclaim pauses between its passes
-NEAR_SECONDS = 0.025  # where scanning is to be expected: 40 looks a second
+BUSY_SECONDS = 0.002  # between readings while pages are scanned ...
+BUSY_LINGER_SECONDS = 0.05  # ... and for this long after: reclaim pauses between its passes
+NEAR_SECONDS = 0.025  # where scanning is to be expected: 40 readings a second
 FAR_SECONDS = 1.0  # the longest sleep
 
 # What the second sign of oom stands for in a sample: reclaim that has tried everything.
@@ -20,7 +20,7 @@ _READ_BYTES = 32768  # above what any of these files has
 
 
 class HeldFile:
-    """A file of the kernel that stays open: opening one takes memory, just when there is none."""
+    """A file of the kernel that stays open: to open one takes memory, when there is none."""
 
     def __init__(self, fd: int) -> None:
         """Own an open descriptor."""
@@ -55,7 +55,7 @@ _RECLAIMED = (b"\npgsteal_direct ", b"\npgsteal_khugepaged ")
 
 
 class Counts(NamedTuple):
-    """Pages, and how often a limit was reached: memory.high; memory.max; the latter with nothing left."""
+    """Pages, and how often a limit was reached: memory.high, memory.max, memory.max in vain."""
 
     scanned: int = 0
     reclaimed: int = 0
@@ -97,12 +97,12 @@ def parse_events(text: bytes) -> Counts:
 
 
 def parse_stat(text: bytes) -> Counts:
-    """Read memory.stat: pages scanned and reclaimed by those who wanted memory themselves."""
+    """Read memory.stat: pages scanned and reclaimed by tasks that wanted memory themselves."""
     if _SCANNED[0] in text:
         return Counts(
             sum(_value(text, name) for name in _SCANNED), sum(_value(text, name) for name in _RECLAIMED)
         )
-    # A kernel that tells nobody apart has one number, the machine's kswapd in it.
+    # A kernel that does not count by task has one number, the machine's kswapd in it.
     return Counts(_value(text, b"\npgscan "), _value(text, b"\npgsteal "))
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Writes down what a source sees: the other end of the replay source.
+"""Records what a source samples: the other end of the replay source.
 
-``record`` does nothing else, without a mount.  ``TraceWriter`` writes down what a mount judges, in a thread
-of its own: a disk that is full or slow, or a pipe that nobody reads, holds up no signal.
+``record`` does nothing else, without a mount.  ``TraceWriter`` records what a mount judges, in a thread of
+its own: a disk that is full or slow, or a pipe without a reader, delays no signal.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from pressurefs.sources.trace import Header, render_header, render_sample
 
 _log = logging.getLogger("pressurefs.sources.recorder")
 
-_LOOKS_MAX = 10_000  # that wait to be written: 20 s of reclaim, some 4 MB
+_LOOKS_MAX = 10_000  # readings that wait to be written: 20 s of reclaim, some 4 MB
 _FLUSH_SECONDS = 1.0
 
 
@@ -74,12 +74,12 @@ def record(
 class TraceWriter:
     """A trace in the making.  Lives as long as the mount.
 
-    It is whole up to some moment: the first line that cannot be written is the end, and is told.
+    It is complete up to some moment: the first line that cannot be written ends it, and is reported.
     """
 
     def __init__(self, path: Path, source: Source) -> None:
         """Open the file; OSError where that cannot be."""
-        # A pipe that nobody reads is an error, not something to wait for.
+        # A pipe without a reader is an error, not something to wait for.
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_CLOEXEC
         self._fd = os.open(path, flags, 0o666)
         os.set_blocking(self._fd, True)
@@ -97,7 +97,7 @@ class TraceWriter:
         self._writer.start()
 
     def put(self, seen: Iterable[Sample | Verdict]) -> None:
-        """Write down what a source saw, sooner or later; never blocks."""
+        """Queue what a source sampled; never blocks."""
         if self._is_over:
             return
         try:
@@ -138,9 +138,9 @@ class TraceWriter:
 
 
 class _Timeline:
-    """What a source saw, as a trace has it: seconds since its start, which never go backwards.
+    """Samples as a trace has them: seconds since its start, which never go backwards.
 
-    Of two processors that fill a window in one moment the second may be told first.
+    Of two processors that fill a window at the same moment the second can be reported first.
     """
 
     def __init__(self, started: float) -> None:
@@ -150,7 +150,7 @@ class _Timeline:
     def put(self, seen: Sample | Verdict) -> Sample:
         """Return the sample to write; a window is the one that fills it again."""
         self._last = max(self._last, seen.time - self._started)
-        # What its priority has added, that priority adds when it is played.
+        # What the priority has added to a window, it adds again when it is played.
         scanned = seen.scanned - (seen.injected if isinstance(seen, Verdict) else 0)
         return Sample(self._last, seen.cgroup, scanned, seen.reclaimed, seen.priority)
 

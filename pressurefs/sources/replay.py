@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The replay source: samples of a recorded trace, at the recorded or at another speed.
 
-Exact in time: a look is asked for at each sample's own moment, and a sample carries that moment, not
-the one at which it was read.
+Exact in time: a reading is asked for at each sample's own moment, and a sample carries that moment, not the
+one at which it was read.
 """
 
 import errno
@@ -59,7 +59,7 @@ class ReplaySource:
         self._advance()
 
     def sample_cgroups(self, cgroups: frozenset[Place]) -> None:
-        """Play what was recorded, whoever listens."""
+        """Play what was recorded, whichever cgroups have listeners."""
 
     def read(self, now: float) -> list[Sample]:
         """Return the samples whose moment has come."""

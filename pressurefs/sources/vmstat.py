@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: MIT
 """The vmstat source: reclaim sampled from /proc/vmstat, and from memory.stat for cgroups (sampler.py).
 
-Works anywhere, for anybody.
+Works anywhere, for any user.
 
 Some facts about sampling:
 
-- pgscan_* and pgsteal_* are counted where the kernel's vmpressure() is told of them, by kswapd, by
-  direct reclaim and by khugepaged.  Proactive reclaim has counters of its own and is no pressure.
+- pgscan_* and pgsteal_* are counted where the kernel calls vmpressure(), by kswapd, by direct reclaim and by
+  khugepaged.  Proactive reclaim has counters of its own and is no pressure.
   Reclaim at a cgroup's limit is in none of these up to Linux 7.0, and in them later; pgscan_anon and
-  pgscan_file have all of it on all kernels.  kswapd never works for a limit, and whoever reclaims for the
-  machine is in allocstall_* first.
-- Looking late loses nothing but merges: what happened between two looks is one sample, and at most
-  one window.  While pages are scanned a look every 2 ms gave a quarter of the kernel's own windows in
-  a thrash, every 10 ms a ninth, every 100 ms an eightieth.  A look costs some 20 us.
+  pgscan_file have all of it on all kernels.  kswapd never works for a limit, and a task that reclaims for the
+  machine is counted in allocstall_* first.
+- A late reading loses nothing but merges: what happened between two readings is one sample, and at most one
+  window.  While pages are scanned, a reading every 2 ms gave a quarter of the kernel's own windows in a
+  thrash, every 10 ms a ninth, every 100 ms an eightieth.  A reading costs some 20 us.
 - Reclaim cannot begin before the free memory above the low watermarks is used up, and memory can only
-  be filled at a bounded rate.  So an idle machine is left alone for as long as filling would take.
+  be filled at a bounded rate.  So an idle machine is not read for as long as filling would take.
 - The scan priority is not shown.  Without swap an out-of-memory is all but invisible to the ratio: no
   anonymous page is scanned.  The second sign is that allocations stall, nothing is reclaimed and no
   memory is available.
@@ -48,7 +48,7 @@ from pressurefs.sources.memory_files import (
 # No machine fills memory faster: earlyoom's bound, above what two memory channels can zero.
 FILL_BYTES_PER_SECOND = 6 * 2**30
 
-# Watermarks change with vm.min_free_kbytes and the like; /proc/zoneinfo is too dear for each look.
+# Watermarks change with vm.min_free_kbytes and the like; /proc/zoneinfo costs too much for each reading.
 WATERMARKS_SECONDS = 30.0
 
 # MemAvailable below this share of MemTotal is none.  Measured on 512 MB with Linux 6.12: before the OOM
@@ -56,7 +56,8 @@ WATERMARKS_SECONDS = 30.0
 # streaming read, 79 %.  scripts/machine plays all three.
 EXHAUSTED_AVAILABLE_SHARE = 0.02
 
-# The sums by kind of page and by whom are read while processors go on counting: less is no difference.
+# The sums by kind of page and by task are read while processors go on counting: less than this is no
+# difference.
 _DIFFERENCE_PAGES = 2**16
 
 _FREE_PAGES = re.compile(rb"nr_free_pages")
@@ -71,9 +72,9 @@ _SCANNED_BY_KIND = re.compile(rb"^pgscan_(?:anon|file) (\d+)$", re.MULTILINE)
 
 
 class Counters(NamedTuple):
-    """One look at /proc/vmstat: pages free, pages and stalled allocations since boot.
+    """One reading of /proc/vmstat: pages free, pages and stalled allocations since boot.
 
-    The others are those who want memory themselves; on some kernels at the limit of a cgroup, too.
+    The others are tasks that want memory themselves; on some kernels at the limit of a cgroup, too.
     """
 
     free_pages: int
@@ -86,7 +87,7 @@ class Counters(NamedTuple):
 
 class VmstatFile:
     """/proc/vmstat, held open.  Its lines keep their places while a kernel runs, so their names are
-    read once: a look then parses 14 numbers, 7 us where a dictionary of all took 27.
+    read once: a reading then parses 14 numbers, 7 us where a dictionary of all took 27.
     """  # noqa: D205
 
     def __init__(self, path: Path) -> None:
@@ -113,7 +114,7 @@ class VmstatFile:
         return Counters(*(sum(int(lines[number][start:]) for number, start in one) for one in self._places))
 
     def shows_limits_apart(self) -> bool:
-        """Tell whether what was scanned at limits was seen by kind of page and not by whom.
+        """Tell whether pages scanned at limits are counted by kind of page and not by task.
 
         Where it was not, either this kernel shows it both ways or no limit was reached yet.
         """
@@ -148,12 +149,12 @@ def parse_available_share(meminfo: bytes) -> float:
 
 
 def idle_seconds(headroom_pages: int, page_size: int) -> float:
-    """Return how long nobody needs to look while nothing is scanned and so much memory is free."""
+    """Return how long no reading is needed while nothing is scanned and this much memory is free."""
     return min(max(headroom_pages * page_size / FILL_BYTES_PER_SECOND, NEAR_SECONDS), FAR_SECONDS)
 
 
 class VmstatSource:
-    """Samples of the whole machine, and of the cgroups that somebody listens to.  Lives until closed."""
+    """Samples of the whole machine, and of the cgroups that have listeners.  Lives until closed."""
 
     name = "vmstat"
     limits = "merges windows between two looks, knows no scan priority"
@@ -175,7 +176,7 @@ class VmstatSource:
         self.alarm_fd = None if self._cgroups is None else self._cgroups.alarm_fd
 
     def start(self, now: float) -> None:
-        """Begin: the counters of this moment are zero.  Everything that a look may need is touched once."""
+        """Begin: the counters of this moment are zero.  All that a reading can need is touched once."""
         self._last = self._vmstat.read()
         self._looked = self._busy_until = now
         self._stalled_at = -math.inf
@@ -189,7 +190,7 @@ class VmstatSource:
             self._cgroups.sample_only(cgroups)
 
     def read(self, now: float) -> Sequence[Sample]:
-        """Return what was scanned since the last look, and where there is one, the second sign of oom."""
+        """Return what was scanned since the last reading and, where it shows, the second sign of oom."""
         samples = self._read_machine(now)
         if self._cgroups is None:
             return samples
@@ -221,7 +222,7 @@ class VmstatSource:
         return now - self._stalled_at <= LIMIT_SECONDS
 
     def next_read(self) -> float:
-        """Return when to look again: soon while pages are scanned, else as the free memory allows."""
+        """Return when to read again: soon while pages are scanned, else as the free memory allows."""
         machine = self._next_reading_of_machine()
         return machine if self._cgroups is None else min(machine, self._cgroups.next_read())
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The sanitized lane: native.c and aio.c under AddressSanitizer, LeakSanitizer and UBSan."""
+"""The sanitized lane: the C of the compiled module under AddressSanitizer, LeakSanitizer and UBSan."""

@@ -209,3 +209,24 @@ def test_counters_that_go_backwards(sampled: Sampled) -> None:
     sampled.tree.scan("/a", 10, 10)
     sampled.tree.reach("/a")
     assert sampled.found() == {"/a": (10, 10)}
+
+
+def test_worked_example(sampled: Sampled) -> None:
+    """The example in the module's docstring is what comes out: own, below, rest, and what is ahead."""
+    sampled.listen_to("/a", "/a/b")
+    sampled.tree.reach("/a")
+    sampled.tree.scan("/a", 100, 0)
+    sampled.tree.scan("/a/b", 200, 0)
+    assert sampled.found() == {"/a": (300, 0)}
+    sampled.tree.reach("/a")
+    sampled.tree.reach("/a/b")
+    sampled.tree.scan("/a", 100, 0)
+    sampled.tree.scan("/a/b", 200, 0)
+    assert sampled.found() == {"/a/b": (200, 0), "/a": (100, 0)}
+    sampled.tree.reach("/a")
+    sampled.tree.reach("/a/b")
+    sampled.tree.scan("/a/b", 200, 0)
+    sampled.tree.scan("/a", -50, 0)
+    assert sampled.found() == {"/a/b": (200, 0)}
+    sampled.tree.scan("/a", 150, 0)
+    assert sampled.found() == {"/a": (100, 0)}

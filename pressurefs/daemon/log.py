@@ -9,12 +9,13 @@ Threading: any thread logs; the handler's thread alone writes.
 
 import contextlib
 import logging
+import os
 import queue
-import sys
 import threading
 
 _LINES_MAX = 1000
 _FLUSH_SECONDS = 1.0
+_STDERR_FD = 2
 
 
 class StderrHandler(logging.Handler):
@@ -49,8 +50,15 @@ class StderrHandler(logging.Handler):
             dropped, self._dropped = self._dropped, 0
             if dropped:
                 line += f"\npressurefs: log: {dropped} lines were dropped before this one"
-            with contextlib.suppress(OSError, ValueError):
-                print(line, file=sys.stderr, flush=True)
+            self._write_line(f"{line}\n".encode(errors="backslashreplace"))
+
+    @staticmethod
+    def _write_line(left: bytes) -> None:
+        # Not through sys.stderr: when the interpreter ends it takes the lock of that buffer, which a write(2)
+        # that waits for a reader would keep for ever.
+        with contextlib.suppress(OSError):
+            while left:
+                left = left[os.write(_STDERR_FD, left) :]
 
 
 def start_log() -> None:

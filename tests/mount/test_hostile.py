@@ -100,7 +100,10 @@ def test_nobody_reads_the_log(fuse: None, place: Path) -> None:  # noqa: ARG001
         for _ in range(3000):
             (path / "vmpressure.debug" / "inject").write_text("low")
         daemon.terminate()
-        assert daemon.wait(10) == 0
+        try:
+            assert daemon.wait(10) == 0
+        finally:
+            daemon.kill()
     assert not is_mounted(path)
     for fd in (ready_read, said_read, said_write):
         os.close(fd)

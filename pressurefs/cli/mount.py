@@ -74,7 +74,7 @@ def mount(parsed: argparse.Namespace) -> int:
             why = f"the compiled module is missing ({error})"
             raise Exit(exitcodes.COMPILED_MODULE_MISSING, "mount", why) from None
         raise
-    from pressurefs.sources.selection import Roots  # noqa: PLC0415
+    from pressurefs.sources.origin import Roots  # noqa: PLC0415
 
     if parsed.ready_fd is not None and not os.path.exists(f"/proc/self/fd/{parsed.ready_fd}"):
         raise Exit(exitcodes.USAGE, f"--ready-fd {parsed.ready_fd}", "is not open")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from pressurefs.cli.arguments import Subparsers
     from pressurefs.pressure.window import Verdict
-    from pressurefs.sources.selection import Origin
+    from pressurefs.sources.origin import Origin
 
 
 def add_parsers(subparsers: Subparsers) -> None:
@@ -32,8 +32,9 @@ def add_parsers(subparsers: Subparsers) -> None:
 
 def record(parsed: argparse.Namespace) -> int:
     """Write a trace."""
+    from pressurefs.sources.origin import Origin, Roots  # noqa: PLC0415
     from pressurefs.sources.recorder import record  # noqa: PLC0415
-    from pressurefs.sources.selection import Origin, Roots, Selection  # noqa: PLC0415
+    from pressurefs.sources.selection import Selection  # noqa: PLC0415
 
     origin, take_windows = _hear_all(Origin(Roots(Path(parsed.proc))))
     with or_exit(exitcodes.SOURCE_UNAVAILABLE, f"source {parsed.source}"):

@@ -37,8 +37,9 @@ from pressurefs.pressure.levels import Thresholds
 from pressurefs.registration.checks import Registrar
 from pressurefs.signaller.signaller import Signaller, open_signaller
 from pressurefs.sources import Source, SourceUnavailable
+from pressurefs.sources.origin import Origin, Roots
 from pressurefs.sources.recorder import TraceWriter
-from pressurefs.sources.selection import Origin, Roots, Selection
+from pressurefs.sources.selection import Selection
 from pressurefs.sources.thread import SourceThread
 
 _log = logging.getLogger("pressurefs.daemon.daemon")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pressurefs.events.event_path import EventPath
     from pressurefs.events.listeners import Place
     from pressurefs.pressure.window import Sample
-    from pressurefs.sources.selection import Origin
+    from pressurefs.sources.origin import Origin
 
 # After windows were judged Python reads again this much later, for all that came meanwhile: history and dead
 # listeners can wait that long, and under pressure its turns are better left to others.

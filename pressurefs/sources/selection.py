@@ -12,32 +12,12 @@ from pressurefs.sources import Source, SourceUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-    from pressurefs.cgroups.tree import CgroupRoot
-    from pressurefs.events.event_path import EventPath
+    from pressurefs.sources.origin import Origin
 
 _log = logging.getLogger("pressurefs.source")
 
 AUTO = "auto"
-
-
-class Roots(NamedTuple):
-    """Where the kernel's files are; a test puts a tree of its own there."""
-
-    proc: Path
-
-
-class Origin(NamedTuple):
-    """What a source is opened with.
-
-    ``cgroups``: the tree whose cgroups can be listened to.  ``event_path``: what a source that fills windows
-    in C hands them to; None without the compiled module.
-    """
-
-    roots: Roots
-    cgroups: CgroupRoot | None = None
-    event_path: EventPath | None = None
 
 
 def _open_kernel(origin: Origin, arguments: str) -> Source:

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from pressurefs.pressure.levels import Level
 from pressurefs.pressure.window import Sample, Verdict
 from pressurefs.sources import SourceUnavailable
+from pressurefs.sources.origin import Origin, Roots
 from pressurefs.sources.replay import ReplaySource
-from pressurefs.sources.selection import Origin, Roots, Selection
+from pressurefs.sources.selection import Selection
 from pressurefs.sources.trace import Header, render_header, render_sample
 from tests.support.verdicts import judge
 

@@ -12,7 +12,8 @@ from pressurefs.events.listeners import Place
 from pressurefs.pressure.levels import RFC
 from pressurefs.pressure.window import Sample
 from pressurefs.sources import Source, SourceUnavailable, selection
-from pressurefs.sources.selection import Origin, Roots, Selection
+from pressurefs.sources.origin import Origin, Roots
+from pressurefs.sources.selection import Selection
 from pressurefs.sources.thread import SourceThread
 from tests.support.lanes import leave_out
 from tests.support.listeners import TOP, Graveyard, listener

@@ -13,7 +13,8 @@ from pressurefs.pressure.window import Sample
 from pressurefs.sources import SourceUnavailable
 from pressurefs.sources.cgroup_limits import LIMIT_SECONDS
 from pressurefs.sources.memory_files import BUSY_SECONDS, EXHAUSTED_PRIORITY
-from pressurefs.sources.selection import Origin, Roots, Selection
+from pressurefs.sources.origin import Origin, Roots
+from pressurefs.sources.selection import Selection
 from pressurefs.sources.vmstat import (
     EXHAUSTED_AVAILABLE_SHARE,
     Counters,

@@ -4,11 +4,10 @@
 Some facts about these files, measured on Linux 6.1 and 6.12 with two emulated processors:
 
 - memory.stat charges the owner of a page, whatever the reclaim was for: reclaim at the limit of an ancestor
-  and
-  the machine's own reclaim are in it beside the cgroup's own.  memory.events.local distinguishes them: its
-  ``max`` or ``high`` moves in the cgroup whose limit was reached; memory.events has those of the descendants
-  too (not where cgroup2 is mounted with memory_localevents).  kswapd works for the machine alone, so
-  pgscan_kswapd never belongs to a limit.  Proactive reclaim moves no event.
+  and the machine's own reclaim are in it beside the cgroup's own.  memory.events.local distinguishes them:
+  its ``max`` or ``high`` moves in the cgroup whose limit was reached; memory.events has those of the
+  descendants too (not where cgroup2 is mounted with memory_localevents).  kswapd works for the machine alone,
+  so pgscan_kswapd never belongs to a limit.  Proactive reclaim moves no event.
 - ``max`` and ``high`` move before the reclaim that they begin.  Of the pages scanned in a stream, 2 to 28 in
   100 showed in a later reading than the event, in a thrash up to half: one pass went on for 370 ms.
 - memory.stat is not of this moment: the kernel adds up what its processors have counted when 64 changes a
@@ -34,9 +33,9 @@ was reached once, and 300 pages were scanned for it, 200 of them in /a/b:
 
 /a is read first.  No event moved in /a/b, so nothing is counted there: ``below`` is 0, and the ``rest`` of
 /a, its tree without its own events and without what was counted below, is 300 pages: Sample("/a", 300).  If
-/a/b had its own event, its 200 pages would be Sample("/a/b", 200) and the rest of /a 100.  Where memory.stat
-of /a is late and shows 150 of the 300, the rest is -50 after the child's 200: no sample, and ``_ahead`` keeps
-the -50, so that the 150 pages which show later count as 100.
+/a/b had its own event, its 200 pages would be Sample("/a/b", 200) and the rest of /a 100.  Where /a/b had its
+own event and memory.stat of /a is late, showing 150 of the 300, the rest of /a is -50 after the child's 200:
+no sample for /a, and ``_ahead`` keeps the -50, so that the 150 pages which show later count as 100.
 """
 
 import contextlib

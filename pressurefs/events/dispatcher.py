@@ -180,7 +180,9 @@ class Dispatcher:
     def end(self, token: int) -> None:
         """End one listener, whose open file was closed."""
         with self._lock:
-            self._drop(token)
+            listener = self._listeners.find(token)
+            if listener is not None:
+                self._drop(listener)
 
     def listened(self) -> frozenset[str]:
         """Return the paths of the cgroups that have listeners."""
@@ -258,32 +260,29 @@ class Dispatcher:
             self._sweep_at = time.monotonic() + _RETRY_SECONDS
 
     def _end_dead(self, gone: set[int]) -> None:
-        dead = [token for token in gone if self._listeners.find(token) is not None]
+        dead = [one for one in map(self._listeners.find, gone) if one is not None]
         if dead and self._event_path.head() > self._swept_windows:
             # A dead listener counted as one that heard, and kept events from `default` ones above it.
-            for token in dead:
-                self._event_path.bury(token)
+            for one in dead:
+                self._event_path.bury(one.token)
             self._event_path.walk_again(self._swept_windows)
-        for token in dead:
-            self._drop(token, with_eventfd=True)
+        for one in dead:
+            self._drop(one, with_eventfd=True)
         self._listeners.let_go(gone)
 
     def _end_with_a_signal(self, listeners: Sequence[Listener]) -> None:
         for one in listeners:
             self._event_path.end(one.token)
-            self._forget(one.token)
+            self._forget(one)
 
-    def _drop(self, token: int, *, with_eventfd: bool = False) -> None:
-        if self._listeners.find(token) is not None:
-            self._event_path.drop(token)
-            self._forget(token, with_eventfd=with_eventfd)
+    def _drop(self, listener: Listener, *, with_eventfd: bool = False) -> None:
+        self._event_path.drop(listener.token)
+        self._forget(listener, with_eventfd=with_eventfd)
 
-    def _forget(self, token: int, *, with_eventfd: bool = False) -> None:
+    def _forget(self, ended: Listener, *, with_eventfd: bool = False) -> None:
         """Strike a listener off the books; the event path does not know it any more."""
         changes = self._listeners.changes
-        ended = self._listeners.remove(token)
-        if ended is None:
-            return
+        self._listeners.remove(ended.token)
         if self._listeners.changes != changes:
             self._sampled = None
         self._listened.remove(ended.birth)

@@ -81,10 +81,8 @@ class History:
 
 def open_for_all(cgroups: CgroupRoot | None, thresholds: Thresholds) -> tuple[EventPath, History]:
     """Return an event path that judges windows of every cgroup and signals nobody, and its history."""
-    event_path, listened = EventPath(0 if cgroups is None else cgroups.number), ListenedCgroups()
+    event_path = EventPath(0 if cgroups is None else cgroups.number)
     event_path.tune(thresholds)
     wish = Level.LOW, Mode.HIERARCHY, os.getuid(), os.getpid()
     event_path.add(Listener(1, MACHINE, *wish, Poller(-1)), 0)
-    listened.count(0)
-    listened.name(MACHINE, 0)
-    return event_path, History(event_path, listened, cgroups)
+    return event_path, History(event_path, ListenedCgroups(), cgroups)

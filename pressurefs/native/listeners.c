@@ -181,22 +181,29 @@ uint64_t pfs_listeners_signals_sent(struct pfs_event_path *path, int row, uint64
 
 /* Submit nothing to the io_uring of each listener that came since the last time. The
  * kernel allocates a node for a thread's first submission to an io_uring; so the thread
- * that signals does this before it has an event. */
-void pfs_listeners_warm(struct pfs_event_path *path)
+ * that signals does this before it has an event. The lock is held. */
+static void pfs_warm(struct pfs_event_path *path)
 {
-	pthread_mutex_lock(&pfs_event_lock);
 	while (path->cold != PFS_NO_ROW) {
 		syscall(SYS_io_uring_enter, path->listeners[path->cold].fd, 1, 0, 0, NULL, 0);
 		pfs_row_warm(path, path->cold);
 	}
+}
+
+void pfs_listeners_warm(struct pfs_event_path *path)
+{
+	pthread_mutex_lock(&pfs_event_lock);
+	pfs_warm(path);
 	pthread_mutex_unlock(&pfs_event_lock);
 }
 
 /* The same for the source's thread; nothing where the reader's is the one that signals. */
 void pfs_event_path_warm(struct pfs_event_path *path)
 {
+	pthread_mutex_lock(&pfs_event_lock);
 	if (path->cold_fd < 0)
-		pfs_listeners_warm(path);
+		pfs_warm(path);
+	pthread_mutex_unlock(&pfs_event_lock);
 }
 
 /* `cold_fd`: an eventfd of the reader's, which does not block; -1: the reader ends. */

@@ -31,18 +31,25 @@ void pfs_listener_signal(struct pfs_event_path *path, int32_t row)
 {
 	struct pfs_listener *listener = &path->listeners[row];
 	void *handle = path->links[row].handle;
-	size_t lost = 0;
+	size_t lost;
 
-	listener->signals_sent++;
 	switch (listener->target) {
 	case PFS_BY_URING:
-		if (pfs_uring_signal(handle) == 0)
-			break;
-		listener->signals_sent--;
-		lost = 1;
+		if (pfs_uring_signal(handle) < 0) {
+			pfs_note_lost(path, 1);
+			return;
+		}
 		break;
 	case PFS_BY_AIO:
-		lost = path->aio ? pfs_aio_signal(path->aio, listener->fd) : 1;
+		if (!path->aio) {
+			errno = EBADF;
+			pfs_note_lost(path, 1);
+			return;
+		}
+		/* Those that came before it in the batch may be the ones that were lost. */
+		lost = pfs_aio_signal(path->aio, listener->fd);
+		if (lost)
+			pfs_note_lost(path, lost);
 		break;
 	case PFS_BY_POLL:
 		pfs_poll_signal(handle);
@@ -50,8 +57,7 @@ void pfs_listener_signal(struct pfs_event_path *path, int32_t row)
 	default:
 		break;
 	}
-	if (lost)
-		pfs_note_lost(path, lost);
+	listener->signals_sent++;
 }
 
 /* Send what is held back to be sent together. */

@@ -29,9 +29,9 @@ W = RFC.window_pages
 class Fixture:
     """A dispatcher whose listeners are polled or dead, and how often it woke the source."""
 
-    def __init__(self, *dead: int, listeners_max: int = 64) -> None:
+    def __init__(self, graveyard: Graveyard | None = None, *, listeners_max: int = 64) -> None:
         self.times = 0
-        self.graveyard = Graveyard(*dead)
+        self.graveyard = graveyard or Graveyard()
         self.path = EventPath(TOP, listeners_max)
         self.dispatcher = Dispatcher(RFC, self.path, self.graveyard, None, self.wake)
 
@@ -64,7 +64,7 @@ def told() -> Iterator[Fixture]:
 @contextmanager
 def with_dead(*dead: int) -> Iterator[Fixture]:
     """Yield one of whose listeners some have a closed eventfd."""
-    fixture = Fixture(*dead)
+    fixture = Fixture(Graveyard(*dead))
     yield fixture
     fixture.close()
 
@@ -335,22 +335,20 @@ class Pausing(Graveyard):
 @pytest.mark.parametrize("by_bpf", [False, True])
 def test_event_during_a_sweep(*, by_bpf: bool) -> None:
     """An event that comes while a sweep reads who is dead reaches those whom the dead have silenced."""
-    graveyard, path = Pausing(1), EventPath(TOP, 8)
-    dispatcher = Dispatcher(RFC, path, graveyard)
+    graveyard = Pausing(1)
+    told = Fixture(graveyard)
 
     def happen() -> None:
         if by_bpf:
-            fill(path, BIRTHS["/a/b"], BIRTHS["/a/b"], W, W)
+            fill(told.path, BIRTHS["/a/b"], BIRTHS["/a/b"], W, W)
         else:
-            dispatcher.feed([Sample(0.0, "/a/b", 512, 512, None)])
+            told.dispatcher.feed([Sample(0.0, "/a/b", 512, 512, None)])
 
     graveyard.meanwhile = happen
-    dispatcher.add(eventfd(1, "/a/b"))
-    dispatcher.add(eventfd(2, "/a"))
-    assert dispatcher.sweep() == 1
-    assert [one.signals_sent for one in dispatcher.listeners()] == [1]
-    path.close()
-    graveyard.close()
+    told.add(eventfd(1, "/a/b"), eventfd(2, "/a"))
+    assert told.dispatcher.sweep() == 1
+    assert told.sent() == {2: 1}
+    told.close()
 
 
 def test_numbers_that_no_machine_has(told: Fixture) -> None:
@@ -381,17 +379,14 @@ def test_failed_sweep_is_wanted_still() -> None:
                 raise OSError(errno.EMFILE, "too many open files")
             return super().gone(tokens)
 
-    graveyard, path = Failing(1), EventPath(TOP, 8)
-    dispatcher = Dispatcher(RFC, path, graveyard)
-    dispatcher.add(eventfd(1, "/a/b"))
-    dispatcher.add(eventfd(2, "/a"))
-    dispatcher.inject(Sample(0.0, "/a/b", 512, 512, None))
-    assert dispatcher.next_sweep() < math.inf
-    dispatcher.sweep()
-    assert dispatcher.next_sweep() == math.inf
-    assert [one.signals_sent for one in dispatcher.listeners()] == [1]
-    path.close()
-    graveyard.close()
+    told = Fixture(Failing(1))
+    told.add(eventfd(1, "/a/b"), eventfd(2, "/a"))
+    told.dispatcher.inject(Sample(0.0, "/a/b", 512, 512, None))
+    assert told.dispatcher.next_sweep() < math.inf
+    told.dispatcher.sweep()
+    assert told.dispatcher.next_sweep() == math.inf
+    assert told.sent() == {2: 1}
+    told.close()
 
 
 def test_target_lives_as_long_as_its_row(told: Fixture) -> None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pressurefs.events.listeners import Listener
     from pressurefs.signaller.target import Target
 
-# As many as can be registered, whatever a machine has of descriptors.  An address space of 25 MB; memory
-# where used.
+# As many as can be registered, whatever a machine has of descriptors: 25 MB of address space, memory where
+# they are used.
 LISTENERS_MAX = 2**18
 
 NOBODY = 2**64 - 1  # no cgroup's inode number
@@ -42,9 +42,8 @@ class Judged(NamedTuple):
     """A window that was judged, as history has it.
 
     ``cgroup``: the number of the target of the reclaim.  ``listening``: that of the nearest listened cgroup.
-    ``verdict``: its own ``cgroup`` is empty, since C knows no paths.  ``is_sampled``: the window was filled
-    by
-    ``add``, and not by the BPF program.  ``was_walked``: the nearest cgroup was still listened to.
+    ``verdict``: its own ``cgroup`` is empty, since C knows no paths.  ``is_sampled``: ``add_sample`` filled
+    the window, and not the BPF program.  ``was_walked``: the nearest cgroup still had listeners.
     ``has_silenced``: a ``default`` listener was left out because one below it was signalled.
     """
 

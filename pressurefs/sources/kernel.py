@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 BATCH_SECONDS = 0.02
 
 # How often it is checked whether all of the machine's reclaim comes by.  If kswapd, which works for the
-# machine alone, has scanned this much and nothing was counted, this kernel reclaims in a way that we do not
-# know.
+# machine alone, has scanned this much and nothing was counted, this kernel reclaims in an unknown way.
 WATCH_SECONDS = 5.0
 WATCH_PAGES = 2**14
 _WATCHES = 2  # in a row: one pass of kswapd, which is counted at its end, can last longer than one watch
